@@ -1,0 +1,29 @@
+"""Data: what a loop draws batches from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+
+from counterpoint.core.types import Batch
+
+
+class Data(Protocol):
+    """Yields batches; order and content depend on ``rng`` alone."""
+
+    provides: frozenset[str]
+    """Keys of its batches."""
+
+    def __len__(self) -> int:
+        """How many samples an epoch has."""
+        ...
+
+    def steps(self, size: int) -> int:
+        """How many batches of ``size`` an epoch has."""
+        ...
+
+    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
+        """One pass; draws everything that is random from ``rng``, batch by batch, in order."""
+        ...

@@ -1,0 +1,66 @@
+"""Encoder: a network from a view to features, and taps that read its layers while it runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from counterpoint.core.config import Config, Configured
+from counterpoint.core.errors import unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(Config):
+    """Settings of an encoder."""
+
+    room: ClassVar[str] = "counterpoint.encoders"
+
+    def build(self) -> Encoder:
+        """The network, freshly initialized from torch's global generator."""
+        return super().build()
+
+
+class Encoder(Configured, nn.Module, ABC):
+    """A network that says how wide its features are and which of its layers may be read."""
+
+    config: EncoderConfig
+    out_dim: int
+    """Channels of what ``forward`` returns."""
+    taps: dict[str, int]
+    """Readable layers (names of submodules) and their widths in channels."""
+    multiple: int = 1
+    """Height and width of an input must be multiples of this."""
+
+    @abstractmethod
+    def forward(self, x: Any) -> Tensor:
+        """Features of ``x``; a dense encoder returns (B, out_dim, H, W) for (B, C, H, W)."""
+
+
+@contextmanager
+def tapped(network: nn.Module, at: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Read named layers of a network while it runs, without changing it.
+
+    Yields a dict that holds, after a forward pass inside the ``with``, the output of each layer in ``at``.
+    Raises ``InputError`` for a name that is not a layer of the network.
+    """
+    layers = dict(network.named_modules())
+    seen: dict[str, Tensor] = {}
+    hooks = []
+    try:
+        for name in at:
+            if name not in layers:
+                raise unknown("tap", name, getattr(network, "taps", layers))
+
+            def read(_module: nn.Module, _inputs: Any, output: Tensor, name: str = name) -> None:
+                seen[name] = output
+
+            hooks.append(layers[name].register_forward_hook(read))
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()

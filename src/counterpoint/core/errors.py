@@ -1,0 +1,28 @@
+"""The two ways in which work ends without a result."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """The user's input is wrong; the message is one sentence that says what was expected and found.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+class WorkError(RuntimeError):
+    """The input was fine but the work failed; the message is one sentence.
+
+    The command line prints it without a traceback and exits with 1.
+    """
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not among the known ones, with the nearest of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return InputError(f"unknown {what} {name!r}: {hint}known are {', '.join(known) or 'none'}")

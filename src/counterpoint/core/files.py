@@ -1,0 +1,47 @@
+"""Files that are either whole or not there: written aside and renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from counterpoint.core.errors import InputError
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A path beside ``path``, of the same suffix, to write to; renamed onto ``path`` if the block ends well.
+
+    If the block raises, the file aside is removed and ``path`` is as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as f:
+            os.fsync(f.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, aside and renamed."""
+    with aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def output_folder(path: Path | str) -> Path:
+    """``path`` as a folder one may write to, made if it is not there; raises ``InputError`` if it cannot be."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{path}: expected a folder that can be written to, found: {error.strerror}") from None
+    return path

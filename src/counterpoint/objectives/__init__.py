@@ -1,0 +1,1 @@
+"""Embeddings → one number: pure functions, the paper's equation in the docstring."""

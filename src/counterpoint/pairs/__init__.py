@@ -1,0 +1,1 @@
+"""Who is a positive of whom, and who a negative."""

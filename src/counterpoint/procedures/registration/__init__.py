@@ -1,0 +1,1 @@
+"""Other people's registration, behind one call: the rivals we are measured against."""

@@ -1,0 +1,1 @@
+"""From two images to the transform between them, and how sure it is."""

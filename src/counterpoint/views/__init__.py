@@ -1,0 +1,1 @@
+"""Batch → views: augmentation and the geometry that undoes it."""
