@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Config:
     """Values that describe one part and can build it."""
 
     room: ClassVar[str] = ""
-    """Where the kinds of this part stand, e.g. "counterpoint.encoders"; empty for settings of a fixed class."""
+    """Where the kinds of this part stand, e.g. "counterpoint.encoders"; empty if there is but one."""
     owner: ClassVar[type]
 
     @property
@@ -49,14 +50,21 @@ class Config:
         kind = plain.pop("kind", None)
         if kind is not None and not cls.room:
             raise unknown(f"setting in {where}", "kind", [f.name for f in dataclasses.fields(cls)])
-        target = load(cls.room, str(kind)).Config if kind is not None else cls
+        if kind is None and cls.room and not hasattr(cls, "owner"):
+            raise InputError(
+                f"{where}: expected its kind, one of {', '.join(sorted(names(cls.room)))}, found none"
+            )
+        target = load(cls.room, str(kind), where).Config if kind is not None else cls
         if not issubclass(target, cls):
             raise InputError(f"{where}: {kind!r} is not a kind of {cls.__qualname__}")
         hints = typing.get_type_hints(target)
-        known = {f.name for f in dataclasses.fields(target)}
+        known = {f.name: f for f in dataclasses.fields(target)}
         for key in plain:
             if key not in known:
                 raise unknown(f"setting in {where}", str(key), known)
+        for key, field in known.items():
+            if key not in plain and field.default is field.default_factory is dataclasses.MISSING:
+                raise InputError(f"{where}.{key}: expected a value, found none")
         return target(**{k: _typed(hints[k], v, f"{where}.{k}") for k, v in plain.items()})
 
 
@@ -81,25 +89,46 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     """``value`` as the type ``hint``, or an ``InputError`` that names ``where``."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in args:
-            return None
-        return _typed(next(a for a in args if a is not type(None)), value, where)
-    if origin is Literal:
-        if value not in args:
-            raise unknown(f"value of {where}", str(value), [str(a) for a in args])
-        return value
+        return _one_of(args, value, where)
+    if isinstance(hint, type) and issubclass(hint, Config):
+        return hint.from_dict(value, where)
     if origin is tuple and isinstance(value, list | tuple):
         inner = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(inner) == len(value):
-            return tuple(_typed(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(inner, value, strict=True)))
-    elif isinstance(hint, type) and issubclass(hint, Config):
-        return hint.from_dict(value, where)
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+            each = enumerate(zip(inner, value, strict=True))
+            return tuple(_typed(a, v, f"{where}[{i}]") for i, (a, v) in each)
+    if origin is Literal:
+        if not any(value == a and type(value) is type(a) for a in args):
+            raise unknown(f"value of {where}", str(value), [str(a) for a in args])
         return value
-    name = getattr(hint, "__name__", str(hint))
-    raise InputError(f"{where}: expected {name}, found {value!r}")
+    if hint is float and (type(value) is int or (type(value) is str and _EXPONENT.fullmatch(value))):
+        return float(value)
+    if type(value) is hint:
+        return value
+    raise InputError(f"{where}: expected {_name(hint)}, found {value!r}")
+
+
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+"""A number as in 1e-3, which YAML 1.1 takes for text because it has no point."""
+
+
+def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
+    """``value`` as the first of several types it fits."""
+    if value is None and type(None) in hints:
+        return None
+    others = [hint for hint in hints if hint is not type(None)]
+    if len(others) == 1:  # its own message, which names the place inside, says more
+        return _typed(others[0], value, where)
+    for hint in others:
+        try:
+            return _typed(hint, value, where)
+        except InputError:
+            continue
+    raise InputError(f"{where}: expected {' or '.join(map(_name, hints))}, found {value!r}")
+
+
+def _name(hint: Any) -> str:
+    return "None" if hint is type(None) else hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def names(room: str) -> dict[str, str]:
@@ -115,13 +144,14 @@ def names(room: str) -> dict[str, str]:
     return found
 
 
-def load(room: str, kind: str) -> type[Configured]:
-    """The class of one kind; imports one file. Raises ``InputError`` with the nearest names if there is none."""
+def load(room: str, kind: str, where: str = "") -> type[Configured]:
+    """The class of one kind; imports one file. An ``InputError`` with the nearest names if there is none."""
     known = names(room)
     if kind not in known:
-        raise unknown(room.rsplit(".", 1)[-1].rstrip("s"), kind, known)
+        raise unknown(room.rsplit(".", 1)[-1].rstrip("s") + (f" in {where}" if where else ""), kind, known)
     module = importlib.import_module(known[kind])
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Configured) and value.__module__ == module.__name__:
+        own = isinstance(value, type) and value.__module__ == module.__name__
+        if own and issubclass(value, Configured) and "Config" in vars(value):
             return value
     raise InputError(f"{known[kind]} holds no class with settings")

@@ -15,10 +15,12 @@ from counterpoint.core.errors import InputError
 def aside(path: Path) -> Iterator[Path]:
     """A path beside ``path``, of the same suffix, to write to; renamed onto ``path`` if the block ends well.
 
-    If the block raises, the file aside is removed and ``path`` is as it was.
+    Writers go by the suffix: of ".nii.gz" both parts are kept, and it is in lower case. If the block raises,
+    the file aside is removed and ``path`` is as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    suffix = "".join(path.suffixes[-2:]) if path.suffix.lower() == ".gz" else path.suffix
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{suffix.lower()}")
     try:
         yield temporary
         with temporary.open("rb+") as f:
@@ -35,7 +37,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def output_folder(path: Path | str) -> Path:
-    """``path`` as a folder one may write to, made if it is not there; raises ``InputError`` if it cannot be."""
+    """``path`` as a folder one may write to, made if it is not there; an ``InputError`` if it cannot be."""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -43,5 +45,7 @@ def output_folder(path: Path | str) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"{path}: expected a folder that can be written to, found: {error.strerror}") from None
+        raise InputError(
+            f"{path}: expected a folder that can be written to, found: {error.strerror}"
+        ) from None
     return path

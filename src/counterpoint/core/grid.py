@@ -28,8 +28,12 @@ class Grid:
     """Rows of the orthonormal direction matrix."""
 
     def __post_init__(self) -> None:
-        if not all(np.isfinite(s) and s > 0 for s in self.spacing):
+        if len(self.size) != 2 or not all(s == int(s) > 0 for s in self.size):
+            raise InputError(f"size: expected a width and a height of at least 1 pixel, found {self.size}")
+        if len(self.spacing) != 2 or not all(np.isfinite(s) and s > 0 for s in self.spacing):
             raise InputError(f"spacing: expected two positive numbers (x, y), found {self.spacing}")
+        if len(self.origin) != 2 or not all(np.isfinite(o) for o in self.origin):
+            raise InputError(f"origin: expected two finite numbers (x, y), found {self.origin}")
         d = np.asarray(self.direction, float)
         if d.shape != (2, 2) or not np.allclose(d @ d.T, np.eye(2), atol=1e-4):
             raise InputError(f"direction: expected an orthonormal 2×2 matrix, found {self.direction}")
@@ -44,6 +48,6 @@ class Grid:
 
     @property
     def corners(self) -> np.ndarray:
-        """(4, 2) float64: pixel coordinates of the outermost pixel centers' corners, clockwise from (0, 0)."""
+        """(4, 2) float64: pixel coordinates (x, y) of the four outermost pixel centers, from (0, 0)."""
         w, h = self.size
         return np.array([(0, 0), (w - 1, 0), (w - 1, h - 1), (0, h - 1)], float)

@@ -53,10 +53,10 @@ class Method(Configured, nn.Module, ABC):
         """Whose weights this turn changes."""
         return self
 
-    def before_epoch(self, at: Progress, embed_all: Callable[[str], Tensor]) -> None:  # noqa: B027
-        """Hook before an epoch's first step."""
+    def before_epoch(self, at: Progress, embed_all: Callable[[str], Tensor]) -> None:
+        """Hook before an epoch's first step; ``embed_all(role)``: features of one pass, in order of id."""
 
-    def after_step(self, at: Progress, kept: Mapping[str, Tensor]) -> None:  # noqa: B027
+    def after_step(self, at: Progress, kept: Mapping[str, Tensor]) -> None:
         """Hook after an update: the only place where memories are written."""
 
     def forward(self, views: Views, at: Progress) -> Terms:

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import load_file, save_file
+import torch
 
 from counterpoint.core.encoder import Encoder, EncoderConfig
 from counterpoint.core.errors import InputError
-from counterpoint.core.files import aside
+from counterpoint.core.tensors import read_header, read_tensors, write_tensors
 
 FILE = "networks.safetensors"
 FORMAT = "counterpoint-networks-1"
 
 
-def save_networks(path: Path, networks: Mapping[str, Encoder], about: Mapping[str, Any] | None = None) -> None:
+def save_networks(
+    path: Path, networks: Mapping[str, Encoder], about: Mapping[str, Any] | None = None
+) -> None:
     """Write encoders and their settings to one safetensors file, aside and renamed.
 
     ``about`` is any plain data worth keeping beside them (method, pixel size, training figures).
+
+    Raises:
+        WorkError: the file cannot be written.
     """
     tensors = {
-        f"{role}/{name}": value.detach().cpu().contiguous()
+        f"{role}/{name}": value
         for role, network in networks.items()
         for name, value in network.state_dict().items()
     }
     settings = {role: network.config.to_dict() for role, network in networks.items()}
-    header = {"format": FORMAT, "networks": json.dumps(settings), "about": json.dumps(dict(about or {}))}
-    with aside(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_tensors(Path(path), tensors, FORMAT, {"networks": settings, "about": dict(about or {})})
 
 
 def load_networks(path: Path | str) -> dict[str, Encoder]:
@@ -40,42 +41,32 @@ def load_networks(path: Path | str) -> dict[str, Encoder]:
     Raises:
         InputError: nothing there, a damaged file, or a file not written by ``save_networks``.
     """
-    file = Path(path)
-    file = file / FILE if file.is_dir() else file
-    header = read_header(file)
+    file = _file(path)
+    tensors, header = read_tensors(file, FORMAT)
     try:
-        tensors = load_file(file)
         networks = {}
-        for role, settings in json.loads(header["networks"]).items():
-            network = EncoderConfig.from_dict(settings, f"{file}: {role}").build()
-            own = {k.removeprefix(f"{role}/"): v for k, v in tensors.items() if k.startswith(f"{role}/")}
-            network.load_state_dict(own)
+        for role, settings in header["networks"].items():
+            with torch.random.fork_rng(devices=[]):  # reading a file must not move the caller's generator
+                network = EncoderConfig.from_dict(settings, f"{file}: {role}").build()
+            parts = ((*name.rpartition("/"), value) for name, value in tensors.items())
+            network.load_state_dict({name: value for owner, _, name, value in parts if owner == role})
             networks[role] = network.eval()
     except InputError:
         raise
-    except (RuntimeError, ValueError, TypeError, AttributeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise InputError(f"{file}: expected the networks of a counterpoint run, found: {reason}") from None
     return networks
 
 
 def about(path: Path | str) -> dict[str, Any]:
-    """The plain data that ``save_networks`` was given."""
+    """The plain data that ``save_networks`` was given; raises ``InputError`` as ``load_networks`` does."""
+    return read_header(_file(path), FORMAT).get("about", {})
+
+
+def _file(path: Path | str) -> Path:
     file = Path(path)
-    return json.loads(read_header(file / FILE if file.is_dir() else file).get("about", "{}"))
-
-
-def read_header(file: Path) -> dict[str, str]:
-    """The metadata of a networks file; raises ``InputError`` if it is missing, damaged or foreign."""
+    file = file / FILE if file.is_dir() else file
     if not file.is_file():
         raise InputError(f"{file}: expected a trained model (a run folder with {FILE}), found nothing there")
-    try:
-        with safetensors.safe_open(file, framework="pt") as f:
-            header = f.metadata() or {}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{file}: expected a safetensors file, found a damaged or foreign one: {error}") from None
-    if header.get("format") != FORMAT:
-        raise InputError(
-            f"{file}: expected format {FORMAT}, found {header.get('format')!r}: not a counterpoint model"
-        )
-    return header
+    return file

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from operator import index
 
 import torch
 
 
 def fold(seed: int, *what: str | int) -> int:
     """A 63-bit seed that depends on ``seed`` and everything in ``what``, and on nothing else."""
-    digest = hashlib.blake2b(repr((int(seed), *what)).encode(), digest_size=8).digest()
+    # index(): a numpy integer is the integer it stands for, and a float is an error
+    parts = (index(seed), *(w if isinstance(w, str) else index(w) for w in what))
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 

@@ -1,0 +1,261 @@
+"""The loop. It knows ``Method`` and no method.
+
+A run is a function of its settings, its data and the weights it starts from: killed at any step and
+resumed, it ends with the same bits (on one kind of processor; CUDA kernels may differ in the last place).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from counterpoint.core.data import Data
+from counterpoint.core.encoder import Encoder
+from counterpoint.core.errors import InputError, WorkError
+from counterpoint.core.method import Method, MethodConfig
+from counterpoint.core.networks import save_networks
+from counterpoint.core.rng import generator, seed_all
+from counterpoint.core.types import Batch, Progress
+from counterpoint.train import checkpoint
+from counterpoint.train.bar import bar
+from counterpoint.train.config import TrainConfig
+from counterpoint.train.record import Run, open_run, read_log
+from counterpoint.train.step import Update
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Report = Callable[[Progress, Mapping[str, Any]], object]
+"""Called after every update with where training stood before it and what the log says of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What came of a run."""
+
+    folder: Path
+    networks: Path
+    """The trained networks, for ``core.networks.load_networks``."""
+    steps: int
+    """Updates made in all."""
+    loss: float
+    """The loss of the last update."""
+    resumed_from: int
+    """The update after which this call went on; 0 if it began."""
+    already_done: bool
+    """Whether the run was finished before this call, which then did nothing."""
+
+
+def fresh(config: MethodConfig, seed: int) -> Method:
+    """A method whose initial weights depend on ``seed`` alone."""
+    seed_all(seed, "init")
+    return config.build()
+
+
+def fit(
+    method: Method,
+    data: Data,
+    config: TrainConfig,
+    folder: Path | str,
+    *,
+    about: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    report: Report | None = None,
+    progress: bool = True,
+) -> RunSummary:
+    """Train a method in place and leave its networks in a run folder.
+
+    Args:
+        method: Built with ``fresh`` (or with weights of its own: a run resumed from no checkpoint begins with
+            what it is given).
+        data: Yields the batches; must provide what the method needs.
+        config: How long and how.
+        folder: The run folder; see ``counterpoint.train.record``.
+        about: Plain data that says what the data are. It belongs to the settings of the run, and goes into
+            the header of the networks.
+        resume: Go on with an unfinished run of the same settings in ``folder``, leave a finished one alone;
+            ``False`` removes what stands there and begins anew.
+        report: Called after every update.
+        progress: Show a bar, if stderr is a terminal.
+
+    Raises:
+        InputError: data or device do not fit, or ``folder`` holds another run.
+        WorkError: the loss or the gradient is not finite, the disk is full, or the data end early.
+        KeyboardInterrupt: ctrl-C was pressed; the update under way was finished and a checkpoint written.
+    """
+    per_epoch, steps = _length(method, data, config)
+    networks = _networks(method)
+    fabric = _fabric(config)
+    described = {"samples": len(data), **(about or {})}
+    settings = {"method": method.config.to_dict(), "train": config.to_dict(), "data": described}
+    settings = json.loads(json.dumps(settings))  # as it will be read back
+    with open_run(folder, settings, config.seed, resume=resume) as run:
+        if run.finished:
+            last = read_log(run.folder)[-1]
+            return RunSummary(run.folder, run.networks, steps, last["loss"], steps, already_done=True)
+        fabric.to_device(method)
+        method.train()
+        update = Update(fabric, method, config)
+        state = checkpoint.State(method, update.optimizers, update.scale)
+        done = checkpoint.load(run.checkpoint, state, settings) if run.checkpoint.is_file() else 0
+        start = Progress(done, steps, done // per_epoch, math.ceil(steps / per_epoch))
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            last = _train(update, data, run, state, start, per_epoch, report, progress)
+        save_networks(run.networks, networks, {"steps": steps, "loss": last["loss"], **settings})
+        return RunSummary(run.folder, run.networks, steps, last["loss"], done, already_done=False)
+
+
+def _train(
+    update: Update,
+    data: Data,
+    run: Run,
+    state: checkpoint.State,
+    start: Progress,
+    per_epoch: int,
+    report: Report | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Make the updates from ``start`` on; returns the last line of the log."""
+    config = update.config
+    line = (run.rewind(start.step) or [{"seconds": 0.0}])[-1]
+    began = time.monotonic() - line["seconds"]
+    with interruptible() as interrupted, bar(start.steps, start.step, shown=progress) as show:
+        for at, batches in _schedule(data, config, start, per_epoch):
+            if at.step == at.epoch * per_epoch:
+                seed_all(config.seed, "epoch", at.epoch)
+                update.method.before_epoch(at, partial(_embed_all, update, data, at.epoch))
+            line = update(batches, at) | {"seconds": round(time.monotonic() - began, 3)}
+            done, stop = at.step + 1, interrupted()
+            if done % config.log_every == 0 or done == at.steps:
+                run.write(line)
+            if done % config.save_every == 0 or done == at.steps or stop:
+                run.sync()
+                checkpoint.save(run.checkpoint, state, done, run.settings)
+            show(done, line["loss"])
+            if report is not None:
+                report(at, line)
+            if stop:
+                break
+    return line
+
+
+def _schedule(
+    data: Data, config: TrainConfig, start: Progress, per_epoch: int
+) -> Iterator[tuple[Progress, list[Batch]]]:
+    """Every update from ``start`` on, with its batches; of an epoch begun, those already used are dropped."""
+    step = start.step
+    for epoch in range(start.epoch, start.epochs):
+        batches = data.epoch(config.batch, generator(config.seed, "order", epoch))
+        end = min((epoch + 1) * per_epoch, start.steps)
+        for _ in range((step - epoch * per_epoch) * config.accumulate):
+            next(batches, None)
+        while step < end:
+            group = list(islice(batches, config.accumulate))
+            if not group:
+                raise WorkError(
+                    f"data: expected batches for {per_epoch} updates in epoch {epoch}, found fewer"
+                )
+            yield Progress(step, start.steps, epoch, start.epochs), group
+            step += 1
+
+
+@torch.no_grad()
+def _embed_all(update: Update, data: Data, epoch: int, role: str) -> Tensor:
+    """Features of one pass over the data by the network of ``role``, in the order of the samples' ids."""
+    network, rows, ids = update.method.network(role), [], []
+    training = network.training
+    network.eval()
+    for batch in data.epoch(update.config.batch, generator(update.config.seed, "embed", epoch)):
+        with update.fabric.autocast():
+            rows.append(network(update.fabric.to_device(batch[role])))
+        ids.append(batch["id"])
+    network.train(training)
+    return torch.cat(rows)[torch.cat(ids).argsort(stable=True)]
+
+
+def _length(method: Method, data: Data, config: TrainConfig) -> tuple[int, int]:
+    """Updates an epoch, and updates in all; raises ``InputError`` if the data do not fit the method."""
+    if missing := method.needs - data.provides:
+        raise InputError(
+            f"data: expected batches with {', '.join(sorted(method.needs))}, "
+            f"found {', '.join(sorted(data.provides))} without {', '.join(sorted(missing))}"
+        )
+    per_epoch = math.ceil(data.steps(config.batch) / config.accumulate)
+    if per_epoch < 1:
+        raise InputError(
+            f"train.batch: expected at most the {len(data)} samples there are, found {config.batch}"
+        )
+    return per_epoch, config.steps or config.epochs * per_epoch
+
+
+def _networks(method: Method) -> dict[str, Encoder]:
+    networks = {role: method.network(role) for role in method.roles}
+    for role, network in networks.items():
+        if not isinstance(network, Encoder):
+            raise TypeError(f"network({role!r}): expected an Encoder, found {type(network).__name__}")
+    return networks  # pyright: ignore[reportReturnType] -- checked just now
+
+
+def _fabric(config: TrainConfig) -> Fabric:
+    """Device and precision; raises ``InputError`` if the machine has them not."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        raise InputError("train.device: expected a machine with a CUDA device, found none")
+    device = "cuda" if cuda and config.device != "cpu" else "cpu"
+    if config.precision == "16-mixed" and device == "cpu":
+        raise InputError("train.precision: 16-mixed expects a CUDA device, found cpu; bf16-mixed works there")
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Named, so that a cluster's job variables do not make it look for other processes.
+            one = LightningEnvironment()
+            return Fabric(accelerator=device, devices=1, precision=config.precision, plugins=one)
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Put ctrl-C off to the end of the block; yields whether it was pressed. A second one interrupts at once.
+
+    The update under way must end first, because half an update is no state that could be gone on from.
+    """
+    asked = threading.Event()
+
+    def note(*_: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    # Only the main thread may take signals, and what the caller made of ctrl-C (or of none) is kept.
+    ours = threading.current_thread() is threading.main_thread()
+    if ours := ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield asked.is_set
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if asked.is_set():
+        raise KeyboardInterrupt

@@ -1,0 +1,185 @@
+"""The run folder: ``run.yaml``, ``log.jsonl``, ``checkpoint.safetensors``, then ``networks.safetensors``.
+
+A run is finished when its networks are there. A file ``lock`` keeps a second process out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+import yaml
+
+from counterpoint.core import networks
+from counterpoint.core.errors import InputError, WorkError
+from counterpoint.core.files import output_folder, write_text
+from counterpoint.train import checkpoint
+
+RUN = "run.yaml"
+LOG = "log.jsonl"
+LOCK = "lock"
+FORMAT = "counterpoint-run-1"
+
+
+@dataclass(slots=True)
+class Run:
+    """An open run folder, held by this process."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    _log: IO[str] | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where its checkpoint stands or will stand."""
+        return self.folder / checkpoint.FILE
+
+    @property
+    def networks(self) -> Path:
+        """Where its networks stand or will stand."""
+        return self.folder / networks.FILE
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.networks.is_file()
+
+    def rewind(self, step: int) -> list[dict[str, Any]]:
+        """Drop from the log what came after ``step`` updates, open it for more, and return what is left."""
+        path = self.folder / LOG
+        kept = [line for line in read_log(self.folder) if line["step"] <= step] if path.is_file() else []
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._log = path.open("a", encoding="utf-8")
+        return kept
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append a line to the log; raises ``WorkError`` if it cannot be written."""
+        assert self._log is not None, "rewind() opens the log"
+        try:
+            self._log.write(json.dumps(line) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise WorkError(f"{self.folder / LOG}: a line could not be written: {error.strerror}") from None
+
+    def sync(self) -> None:
+        """Bring the log to the disk itself: it must not be behind a checkpoint when the power fails."""
+        if self._log is not None:
+            os.fsync(self._log.fileno())
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+
+
+@contextmanager
+def open_run(
+    folder: Path | str, settings: Mapping[str, Any], seed: int, *, resume: bool = True
+) -> Iterator[Run]:
+    """Hold a run folder, made if it is not there, with its ``run.yaml`` written.
+
+    Args:
+        folder: Where the run stands or will stand.
+        settings: Plain nested values that determine the run's result.
+        seed: Written beside them.
+        resume: Go on with a run that stands there; ``False`` removes it and begins anew.
+
+    Raises:
+        InputError: the folder cannot be written to, another process holds it, it holds a run with other
+            settings, or networks of unknown origin.
+    """
+    folder = output_folder(folder)
+    with _locked(folder):
+        for left_over in folder.glob(f".{Path(checkpoint.FILE).stem}.*.safetensors"):
+            left_over.unlink()  # by a process killed while it wrote
+        if not resume and (folder / RUN).is_file():  # last to go: without it, what is left is nobody's
+            for name in (LOG, checkpoint.FILE, networks.FILE, RUN):
+                (folder / name).unlink(missing_ok=True)
+        run = Run(folder, settings)
+        if (folder / RUN).is_file():
+            checkpoint.require_same(folder / RUN, read_run(folder)["settings"], settings)
+        elif run.finished:
+            raise InputError(f"{folder}: expected a run or an empty folder, found only {networks.FILE}")
+        else:
+            versions = {
+                "counterpoint": version("counterpoint"),
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            }
+            whole = {"format": FORMAT, "seed": seed, "settings": dict(settings), "versions": versions}
+            write_text(folder / RUN, yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
+        try:
+            yield run
+        finally:
+            run.close()
+
+
+def read_run(folder: Path | str) -> dict[str, Any]:
+    """What ``run.yaml`` says: ``settings``, ``seed``, ``versions``; an ``InputError`` if it is not that."""
+    path = Path(folder) / RUN
+    try:
+        whole = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected the settings of a run, found: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        whole = None
+    if (
+        not isinstance(whole, dict)
+        or whole.get("format") != FORMAT
+        or not isinstance(whole.get("settings"), dict)
+    ):
+        raise InputError(
+            f"{path}: expected the settings of a run in the format {FORMAT}, found something else"
+        )
+    return whole
+
+
+def read_log(folder: Path | str) -> list[dict[str, Any]]:
+    """The lines of ``log.jsonl``, without one that was cut off while it was written.
+
+    Raises:
+        InputError: there is no log, or a line before the last is damaged.
+    """
+    path = Path(folder) / LOG
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{path}: expected the log of a run, found: {error.strerror}") from None
+    lines = []
+    for number, line in enumerate(
+        text.split("\n")[:-1], start=1
+    ):  # what ends without a line break was cut off
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict) or not isinstance(value.get("step"), int):
+            raise InputError(f"{path}: expected JSON with a step in line {number}, found {line[:40]!r}")
+        lines.append(value)
+    return lines
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it falls when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: expected a free folder, found another run at work in it") from None
+        except OSError:  # a file system without locks
+            pass
+        yield

@@ -1,0 +1,138 @@
+"""One update: views, the loss of every turn, its gradient, clipping, the optimizer's step, the memories."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from counterpoint.core.errors import WorkError
+from counterpoint.core.method import Method
+from counterpoint.core.rng import generator, seed_all
+from counterpoint.core.roles import Roles
+from counterpoint.core.types import Batch, Progress, Terms, Views
+from counterpoint.train import optim
+from counterpoint.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+class Update:
+    """Updates a method, on the device and in the precision of a Fabric."""
+
+    def __init__(self, fabric: Fabric, method: Method, config: TrainConfig) -> None:
+        self.fabric, self.method, self.config = fabric, method, config
+        self.scale = fabric.strategy.precision
+        self.optimizers = {turn: optim.optimizer(method.trained(turn), config.optim) for turn in method.turns}
+        self._groups = {turn: clip_groups(method.trained(turn), config.clip_each) for turn in method.turns}
+
+    def __call__(self, batches: Sequence[Batch], at: Progress) -> dict[str, Any]:
+        """Make one update from one or more batches; returns what the log says of it.
+
+        The gradient is the mean of the batches' gradients; what the batches keep for ``after_step`` is
+        concatenated. With "loss" (the weighted sum), "terms", "notes" and "gradient" (2-norm before clipping)
+        come "step" (updates now done), "epoch" and "rate"; several turns stand under their names.
+
+        Raises:
+            WorkError: a term or the gradient is not finite; no weight was changed by this turn.
+        """
+        seed_all(self.config.seed, "step", at.step)
+        rng = generator(self.config.seed, "views", at.step)
+        views = [self.method.views(self.fabric.to_device(batch), rng) for batch in batches]
+        # The rate of an update is that of its middle, so that none is made at a rate of 0.
+        lr = optim.rate(self.config.optim, (at.step + 0.5) / at.steps)
+        line: dict[str, Any] = {"step": at.step + 1, "epoch": at.epoch, "rate": lr}
+        keep: list[dict[str, Tensor]] = [{} for _ in batches]
+        for turn in self.method.turns:
+            now = Progress(at.step, at.steps, at.epoch, at.epochs, turn)
+            numbers = self._turn(views, now, lr, keep)
+            line |= numbers if len(self.method.turns) == 1 else {turn: numbers, "loss": numbers["loss"]}
+        self.method.after_step(at, _joined(keep))
+        return line
+
+    def _turn(
+        self, views: Sequence[Views], at: Progress, lr: float, keep: Sequence[dict[str, Tensor]]
+    ) -> dict[str, Any]:
+        """Update the weights of one turn; what is kept goes into ``keep``."""
+        optimizer = self.optimizers[at.turn]
+        optimizer.zero_grad()
+        numbers: list[dict[str, Any]] = []
+        for view, kept in zip(views, keep, strict=True):
+            with self.fabric.autocast():
+                terms = self.method(view, at)
+            numbers.append(_numbers(terms, at))
+            self.fabric.backward(terms.total / len(views))
+            kept.update(terms.keep)
+        self.scale.unscale_gradients(optimizer)
+        norm = _clip(self._groups[at.turn], self.config.clip)
+        # In half precision an infinite gradient is usual: the step is left out and the scale made smaller.
+        if not math.isfinite(norm) and getattr(self.scale, "scaler", None) is None:
+            raise WorkError(_diverged(at, "the gradient", norm))
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        self.scale.optimizer_step(optimizer)
+        return _mean(numbers) | {"gradient": _finite(norm)}
+
+
+def clip_groups(module: nn.Module, each: str) -> list[list[nn.Parameter]]:
+    """The parameters whose gradients are clipped together.
+
+    ``"turn"``: all; ``"role"``: those of every member of a ``Roles`` in ``module``, then those of no role.
+    """
+    everything = list(module.parameters())
+    if each == "turn":
+        return [everything]
+    groups: list[list[nn.Parameter]] = []
+    taken: set[nn.Parameter] = set()
+    for roles in (m for m in module.modules() if isinstance(m, Roles)):
+        for role in roles:
+            groups.append([p for p in roles[role].parameters() if p not in taken])
+            taken.update(groups[-1])
+    return [*groups, [p for p in everything if p not in taken]]
+
+
+def _clip(groups: Iterable[Sequence[nn.Parameter]], limit: float) -> float:
+    """Scale each group's gradient down to a 2-norm of ``limit`` (0: no limit); the norm of all before."""
+    norms = [float(clip_grad_norm_(group, limit or math.inf)) for group in groups]
+    return math.hypot(*norms)
+
+
+def _numbers(terms: Terms, at: Progress) -> dict[str, Any]:
+    parts = {name: float(part.detach()) for name, part in terms.parts.items()}
+    for name, value in parts.items():
+        if not math.isfinite(value):
+            raise WorkError(_diverged(at, f"the term {name!r} of the loss", value))
+    notes = {name: float(note) for name, note in terms.notes.items()}
+    return {"loss": float(terms.total.detach()), "terms": parts, "notes": notes}
+
+
+def _diverged(at: Progress, what: str, value: float) -> str:
+    return (
+        f"training failed at step {at.step + 1} of {at.steps}: {what} is {value}; the last checkpoint stays "
+        "(a smaller learning rate, clipping or more precision may help)"
+    )
+
+
+def _finite(number: float) -> float | None:
+    """JSON knows no infinity."""
+    return number if math.isfinite(number) else None
+
+
+def _mean(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean over batches, number by number."""
+    mean: dict[str, Any] = {}
+    for key, first in each[0].items():
+        values = [numbers[key] for numbers in each]
+        mean[key] = _mean(values) if isinstance(first, Mapping) else _finite(math.fsum(values) / len(values))
+    return mean
+
+
+def _joined(keep: Sequence[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    if len(keep) == 1:
+        return keep[0]
+    return {name: torch.cat([kept[name] for kept in keep]) for name in keep[0]}
