@@ -1,7 +1,7 @@
 """How the contracts get at a part they know nothing of but its name.
 
-Two conventions make that possible. Settings are made small by rule: every encoder among a method's settings
-becomes a narrow U-Net, and ``size``, the side of a patch in pixels, becomes 16. A batch is made from ``needs``:
+Two conventions make that possible. Settings are made small by rule: every encoder of a method becomes a
+narrow U-Net, and ``size``, the side of a patch in pixels, becomes 16. A batch is made from ``needs``:
 ``SAMPLES`` says how the entry of each name looks; a method that needs a new kind of entry adds it there.
 """
 

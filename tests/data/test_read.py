@@ -83,6 +83,8 @@ def test_alpha_is_no_channel(tmp_path, channels):
         planarconfig="contig", extrasamples=["unassalpha"],
     )  # fmt: skip
     sure(tmp_path / "a.tif", array[..., 0] if channels == 2 else array[..., :3])
+    for name in ("a.png", "a.tif"):
+        assert read_image(tmp_path / name).channels == (() if channels == 2 else ("red", "green", "blue"))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

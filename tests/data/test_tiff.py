@@ -41,9 +41,8 @@ def test_channels_come_last(tmp_path, shape, order, how, byteorder):
 
 
 def test_single_planes_of_a_hyperstack_are_2d(tmp_path):
-    tifffile.imwrite(
-        tmp_path / "a.ome.tif", ramp(1, 2, 7, 5), ome=True, metadata={"axes": "ZCYX"}, photometric="minisblack"
-    )  # fmt: skip
+    gray = {"ome": True, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", ramp(1, 2, 7, 5), metadata={"axes": "ZCYX"}, **gray)
     assert np.array_equal(read_image(tmp_path / "a.ome.tif").array, ramp(1, 2, 7, 5)[0].transpose(1, 2, 0))
     colors = ramp(2, 7, 5, 3)
     tifffile.imwrite(tmp_path / "b.ome.tif", colors, ome=True, metadata={"axes": "CYXS"}, photometric="rgb")

@@ -218,6 +218,49 @@ def test_accumulating_joins_what_is_kept_and_resumes(run, tmp_path):
     assert whole.queue.abs().sum(1).gt(0).all()
 
 
+def test_what_the_method_is_given_at_each_step(toys, tmp_path):
+    """Views drawn anew for every step and batch, what they keep joined, the rate of a step's middle."""
+    from counterpoint.core.method import MethodConfig
+    from counterpoint.train.config import TrainConfig
+    from counterpoint.train.loop import fit, fresh
+    from counterpoint.train.optim import rate
+
+    method, drawn, kept = fresh(MethodConfig.from_dict({"kind": "toy_pair"}), 0), [], []
+    views, after_step = method.views, method.after_step
+    method.views = lambda batch, rng: (drawn.append(torch.rand(1, generator=rng).item()), views(batch, rng))[
+        1
+    ]
+    method.after_step = lambda at, given: (kept.append(given["z"]), after_step(at, given))
+    config = TrainConfig(epochs=2, batch=2, accumulate=2)
+    fit(method, toys.Patches(), config, tmp_path)
+    assert len(drawn) == len({*drawn}) == 10  # 5 batches an epoch
+    assert [len(z) for z in kept] == [4, 4, 2, 4, 4, 2]
+    assert [line["rate"] for line in read_log(tmp_path)] == [
+        rate(config.optim, (k + 0.5) / 6) for k in range(6)
+    ]
+
+
+def test_what_an_epoch_begins_with_does_not_depend_on_a_break(toys, tmp_path):
+    from counterpoint.core.method import MethodConfig
+    from counterpoint.train.config import TrainConfig
+    from counterpoint.train.loop import fit, fresh
+
+    draws = {}
+
+    def train(folder, name, **more):
+        method = fresh(MethodConfig.from_dict({"kind": "toy_pair"}), 0)
+        method.before_epoch = lambda at, _: draws.setdefault(name, []).append(
+            (at.epoch, torch.rand(1).item())
+        )
+        fit(method, toys.Patches(), TrainConfig(epochs=3, batch=4, save_every=3), folder, **more)
+
+    train(tmp_path / "whole", "whole")
+    with pytest.raises(Stop):
+        train(tmp_path / "broken", "broken", report=stop_after(6))
+    train(tmp_path / "broken", "broken")
+    assert draws["broken"] == draws["whole"] and len({value for _, value in draws["whole"]}) == 3
+
+
 def test_bfloat16_trains_with_weights_of_full_width(run, tmp_path):
     method, summary = run(tmp_path / "half", precision="bf16-mixed")
     full, _ = run(tmp_path / "full")

@@ -31,7 +31,7 @@ def aside(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, aside and renamed."""
+    """Write a text file, aside and renamed; raises ``OSError`` if it cannot be written."""
     with aside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

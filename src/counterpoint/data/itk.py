@@ -61,8 +61,12 @@ def _read(path: Path, file: Path, kind: str) -> Image:
     """The image in ``file``; messages name ``path``."""
     import SimpleITK as sitk
 
-    if kind == "NIfTI" and file.stat().st_size < (need := _nifti_size(file)):
-        raise _short(path, need, file.stat().st_size)
+    if kind == "NIfTI":
+        need, found = sum(_nifti_layout(file)[:2]), file.stat().st_size
+        if found < need:
+            raise InputError(
+                f"{path}: expected the {need} bytes its header announces, found {found}: truncated"
+            )
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_ENGINES[kind])
     reader.SetFileName(str(file))
@@ -78,6 +82,8 @@ def _read(path: Path, file: Path, kind: str) -> Image:
     components = reader.GetNumberOfComponents()
     shape = (size[axes[1]], size[axes[0]])
     array = array.reshape((*shape, components) if components > 1 else shape)
+    if kind == "NIfTI":
+        _restore_nonfinite(array, file)
     return Image(array, _grid(reader, axes), calibrated=True, unit="mm", path=path)
 
 
@@ -118,7 +124,7 @@ def _unzip(path: Path, to: Path) -> None:
     with gzip.open(path) as packed, to.open("wb") as f:
         f.write(packed.read(_BLOCK))
         f.flush()
-        need = _nifti_size(to)
+        need = sum(_nifti_layout(to)[:2])
         admit(path, need, 1, 1, path.stat().st_size)
         while block := packed.read(_BLOCK):
             f.write(block)
@@ -126,15 +132,27 @@ def _unzip(path: Path, to: Path) -> None:
                 raise InputError(f"{path}: expected {need} bytes, as its header announces, found more inside")
 
 
-def _nifti_size(file: Path) -> int:
-    """Bytes of a NIfTI-1 file: where its pixels start, and how many there are."""
+def _nifti_layout(file: Path) -> tuple[int, int, str]:
+    """Of a NIfTI-1 file: where its pixels start, their length in bytes, and their type if they are floats."""
     with file.open("rb") as f:
         header = f.read(348)
     order = "<" if header.startswith(b"\x5c\x01") else ">"
     count, *sizes = struct.unpack_from(f"{order}8h", header, 40)
-    bits = struct.unpack_from(f"{order}h", header, 72)[0]
+    code, bits = struct.unpack_from(f"{order}2h", header, 70)
     start = struct.unpack_from(f"{order}f", header, 108)[0]
-    return int(start) + math.prod(max(n, 1) for n in sizes[:count]) * bits // 8
+    length = math.prod(max(n, 1) for n in sizes[:count]) * bits // 8
+    return int(start), length, {16: f"{order}f4", 64: f"{order}f8"}.get(code, "")
+
+
+def _restore_nonfinite(array: np.ndarray, file: Path) -> None:
+    """Put NaN and infinity back, which the NIfTI library reads as 0; ``array`` (H, W[, C]) is changed."""
+    start, length, dtype = _nifti_layout(file)
+    if not dtype or length != array.size * np.dtype(dtype).itemsize:
+        return
+    planes = np.fromfile(file, dtype, array.size, offset=start).reshape(-1, *array.shape[:2])
+    stored = planes[0] if array.ndim == 2 else np.moveaxis(planes, 0, 2)  # channel by channel
+    lost = ~np.isfinite(stored)
+    array[lost] = stored[lost]
 
 
 def _data_file(path: Path) -> Path:
@@ -143,9 +161,3 @@ def _data_file(path: Path) -> Path:
         named = _DATA_FILE.search(f.read(2**16).split(b"\n\n", 1)[0])
     other = path.parent / named[1].decode(errors="replace") if named else path
     return other if other.is_file() else path
-
-
-def _short(path: Path, need: int, found: int) -> InputError:
-    return InputError(
-        f"{path}: expected {need} bytes, as its header announces, found {found}: it is truncated"
-    )

@@ -142,7 +142,7 @@ def _matched(fixed: dict[str, Path], moving: dict[str, Path]) -> tuple[Pair, ...
 
 
 def _by_trimmed_stems(fixed: list[Path], moving: list[Path]) -> tuple[tuple[Pair, ...], str]:
-    """Pairs by what differs between the stems of a folder; of several ways to cut, the one that pairs most."""
+    """Pairs by what differs between the stems of a folder, cut in the way that pairs most."""
     if len(fixed) == len(moving) == 1:
         return (Pair(fixed[0], moving[0], stem(fixed[0])),), "as the only image of either folder"
     best: tuple[Pair, ...] = ()

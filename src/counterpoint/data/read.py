@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def read_image(path: Path | str, *, channel: int | str | None = None, spacing: P
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders meet hostile bytes with every kind of exception there is
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()[:120]
         raise InputError(
-            f"{path}: expected a whole {kind} image, found a truncated or damaged one: {reason}"
+            f"{path}: expected a whole {kind} image, found one that cannot be decoded, as if truncated or "
+            f"damaged: {_reason(error)}"
         ) from error
     image = _with_plain_type(image)
     if channel is not None:
@@ -60,6 +61,13 @@ def _read(path: Path, kind: str) -> Image:
     if kind == "JPEG":
         return read_jpeg(path)
     return read_tiff(path) if kind == "TIFF" else read_itk(path, kind)
+
+
+def _reason(error: Exception) -> str:
+    """What a library said, in one short line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    line = next((line for line in lines if "ERROR: " in line), lines[-1]).rpartition("ERROR: ")[2]
+    return re.sub(r"^\w+\(0x\w+\): ", "", line).strip()[:120]
 
 
 def _with_plain_type(image: Image) -> Image:

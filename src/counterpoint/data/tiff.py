@@ -37,7 +37,7 @@ _RESOLUTION_UNITS = {3: 1e4, 4: 1e3, 5: 1.0}
 """ResolutionUnit: centimeter, tifffile's own millimeter and micrometer → µm. Inch (2) is a print habit."""
 
 _INKS = {5: "CMYK", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32803: "a raw color filter array"}
-_PALETTE, _COLOR, _YCBCR, _JPEG = 3, (2, 6), 6, (6, 7, 34892, 33007)
+_PALETTE, _YCBCR, _COLOR, _JPEG = 3, 6, (2, 3, 6), (6, 7, 34892, 33007)
 _ALPHA = (1, 2)
 _ESSENTIAL = {256, 257, 258, 259, 262, 270, 273, 277, 278, 279, 282, 283, 284, 296}
 _ESSENTIAL |= {317, 320, 322, 323, 324, 325, 338, 339, 50838, 50839}
@@ -75,8 +75,8 @@ def read_tiff(path: Path) -> Image:
         spacing, names = _meaning(tif)
         count = array.shape[2] if array.ndim == 3 else 1
         if len(names) != count:
-            names = RGB if count == 3 == sizes.get("S") and page.photometric in _COLOR else ()
-        names = RGB if count == 3 and page.photometric == _PALETTE else names
+            color = count == 3 and sizes.get("C", 1) == 1 and page.photometric in _COLOR
+            names = RGB if color else ()
         grid = Grid((array.shape[1], array.shape[0]), spacing or (1.0, 1.0))
         return Image(array, grid, spacing is not None, "µm" if spacing else "pixel", names, path)
 
@@ -101,8 +101,9 @@ def write_tiff(path: Path, image: Image, *, ome: bool) -> None:
         "software": "counterpoint",
     }
     if not ome:
-        if many:
-            settings["planarconfig"] = "contig"
+        if many:  # tifffile garbles single bits that are interleaved
+            settings["planarconfig"] = "separate" if array.dtype == bool else "contig"
+            array = np.moveaxis(array, 2, 0) if array.dtype == bool else array
         if physical:
             per_cm = [1e4 / (s * MICROMETERS[image.unit]) for s in image.grid.spacing]
             settings |= {"resolution": per_cm, "resolutionunit": "CENTIMETER"}

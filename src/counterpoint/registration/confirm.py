@@ -44,17 +44,28 @@ class Ranking:
         """How many standard deviations of the other optima the best lies above their mean."""
         if len(self.scores) < 3 or self.scores[0] <= 0:
             return 0.0
-        rest = self.scores[1:1 + RIVALS]
+        rest = self.scores[1 : 1 + RIVALS]
         return float((self.scores[0] - rest.mean()) / (rest.std() + 0.02 * self.scores[0]))
 
 
-def confirm(measure: Measure, candidates: np.ndarray, grid: Grid, spacing: float, kind: Kind,
-            overlap: float) -> Ranking:
+def confirm(
+    measure: Measure, candidates: np.ndarray, grid: Grid, spacing: float, kind: Kind, overlap: float
+) -> Ranking:
     """Let all candidates (K, 3, 3) climb under ``measure`` and rank where they arrive."""
     fixed, moving = measure.fixed(spacing), measure.moving(spacing)
     points = sample(fixed, 4000)
-    matrices, scores = climb(points, moving, candidates, fixed.matrix, kind, measure.score, measure.spin,
-                             steps=30, step=2.0, least=0.1)
+    matrices, scores = climb(
+        points,
+        moving,
+        candidates,
+        fixed.matrix,
+        kind,
+        measure.score,
+        measure.spin,
+        steps=30,
+        step=2.0,
+        least=0.1,
+    )
     pixel = torch.from_numpy(np.linalg.inv(moving.matrix) @ matrices @ fixed.matrix).float()
     _, weight = look(points, moving, pixel, measure.spin)
     share = (weight.sum(-1) / points.weight.sum()).numpy().clip(0, 1)

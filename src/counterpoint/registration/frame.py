@@ -25,10 +25,12 @@ def unframed(gray: np.ndarray, loose: bool = False) -> np.ndarray:
     flat = vary <= STRICT * extent
     if loose:
         flat |= (vary <= LOOSE * extent) & ((gray < low + 0.06 * extent) | (gray > high - 0.03 * extent))
-    regions, count = ndimage.label(flat)
+    regions = np.empty(gray.shape, np.int32)
+    count = int(ndimage.label(flat, output=regions))  # pyright: ignore[reportArgumentType] -- given an output, it returns the count
     border = np.concatenate((regions[0], regions[-1], regions[:, 0], regions[:, -1]))
     size = np.bincount(regions.ravel(), minlength=count + 1)
     part = np.isin(np.arange(count + 1), border) & (size > 0.002 * gray.size)
     part[0] = False
-    frame = ndimage.binary_dilation(part[regions], iterations=3)
-    return ~frame if 0.003 < frame.mean() < 0.85 else np.ones(gray.shape, bool)
+    frame = np.asarray(ndimage.binary_dilation(part[regions], iterations=3))
+    share = float(frame.mean())
+    return np.logical_not(frame) if 0.003 < share < 0.85 else np.ones(gray.shape, bool)

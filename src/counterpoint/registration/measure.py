@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from counterpoint.registration.prepare import Prepared
 from counterpoint.registration.represent import categories, intensity, learned, normalized_gradient
 from counterpoint.registration.search import Peak, Search
 
+Frame = Literal["plain", "strict", "loose"]
+FRAMES: dict[Frame, str] = {"plain": "", "strict": " without frame", "loose": " without background"}
 At = Callable[[float], Level]
 """Pixel size → level."""
 
@@ -48,18 +51,37 @@ class Measure:
         return Search(self.fixed(spacing), self.moving(spacing), overlap, self.spin).run(linear)
 
 
+def gradient(fixed: Prepared, moving: Prepared, frame: Frame = "plain") -> Measure:
+    """Directions of normalized gradients, correlated."""
+    pyramids = _pyramids(fixed, moving, frame)
+    return Measure(
+        f"gradient{FRAMES[frame]}",
+        _pooled_gradient(pyramids[0]),
+        _pooled_gradient(pyramids[1]),
+        refine.ncc,
+        spin=True,
+    )
+
+
+def mutual_information(fixed: Prepared, moving: Prepared, frame: Frame = "plain") -> Measure:
+    """Mutual information of gray values; of categories of (color) values in the search."""
+    pyramids = _pyramids(fixed, moving, frame)
+    (fine_f, rough_f), (fine_m, rough_m) = ((_at(p, intensity), _at(p, categories)) for p in pyramids)
+    name = f"mutual information{FRAMES[frame]}"
+    return Measure(name, fine_f, fine_m, refine.mutual_information, rough=(rough_f, rough_m))
+
+
+def raw(fixed: Prepared, moving: Prepared) -> Measure:
+    """Gray values, correlated: what works within one modality."""
+    return Measure("intensity", _at(fixed.plain, intensity), _at(moving.plain, intensity), refine.ncc)
+
+
 def classical(fixed: Prepared, moving: Prepared) -> list[Measure]:
     """What needs no training, in the order in which it is tried: gradients, then mutual information."""
-    measures = []
-    for frame in ("strict", "plain", "loose"):
-        pyramids = [getattr(p, frame) for p in (fixed, moving)]
-        measures.append(Measure(f"gradient{_framed(frame)}", *map(_gradient, pyramids), refine.ncc, spin=True))
-    for frame in ("strict", "plain"):
-        pyramids = [getattr(p, frame) for p in (fixed, moving)]
-        rough = (_at(pyramids[0], categories), _at(pyramids[1], categories))
-        measures.append(Measure(f"mutual information{_framed(frame)}", *(_at(p, intensity) for p in pyramids),
-                                refine.mutual_information, rough=rough))
-    return measures
+    return [
+        *(gradient(fixed, moving, frame) for frame in ("strict", "plain", "loose")),
+        *(mutual_information(fixed, moving, frame) for frame in ("strict", "plain")),
+    ]
 
 
 def trained(fixed: Prepared, moving: Prepared, networks: Mapping[str, Encoder]) -> Measure:
@@ -75,22 +97,24 @@ def trained(fixed: Prepared, moving: Prepared, networks: Mapping[str, Encoder]) 
         network = networks[role]
         wanted, found = getattr(network.config, "channels", None), image.small.shape[2]
         if wanted != found:
-            raise InputError(f"model: its {role} network was trained on images of {wanted} channels, "
-                             f"but {image.image.name} has {found}")
+            raise InputError(
+                f"model: its {role} network was trained on images of {wanted} channels, "
+                f"but {image.image.name} has {found}"
+            )
         maps = learned(network, image.small)
         pyramids.append(Pyramid(maps, torch.from_numpy(image.counts.astype(np.float32)), image.matrix))
     return Measure("learned", pyramids[0].at, pyramids[1].at, refine.ncc)
 
 
-def _framed(frame: str) -> str:
-    return {"plain": "", "strict": " without frame", "loose": " without background"}[frame]
+def _pyramids(fixed: Prepared, moving: Prepared, frame: Frame) -> tuple[Pyramid, Pyramid]:
+    return getattr(fixed, frame), getattr(moving, frame)
 
 
 def _at(pyramid: Pyramid, represent: Callable[[Level], Level]) -> At:
     return cache(lambda spacing: represent(pyramid.at(spacing)))
 
 
-def _gradient(pyramid: Pyramid) -> At:
+def _pooled_gradient(pyramid: Pyramid) -> At:
     @cache
     def at(spacing: float) -> Level:
         size = pyramid.at(spacing).mask.shape

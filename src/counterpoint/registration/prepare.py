@@ -62,7 +62,7 @@ def prepare(image: Image, mask: np.ndarray | None, role: str) -> Prepared:
     """Check an image and average it down.
 
     Raises:
-        InputError: the image is too small, constant, has no finite pixel, or its mask does not fit or is empty.
+        InputError: the image is too small, constant, has no finite pixel, or a mask that does not fit.
     """
     h, w = image.array.shape[:2]
     name = f"{role} image{f' {image.path}' if image.path else ''}"
@@ -76,8 +76,10 @@ def prepare(image: Image, mask: np.ndarray | None, role: str) -> Prepared:
             raise InputError(f"{role} mask: expected the image's shape {(h, w)}, found {mask.shape}")
         counts = counts & mask.astype(bool)
     if counts.sum() < LEAST * LEAST:
-        raise InputError(f"{name}: expected at least {LEAST * LEAST} finite pixels inside its mask, "
-                         f"found {int(counts.sum())}")
+        raise InputError(
+            f"{name}: expected at least {LEAST * LEAST} finite pixels inside its mask, "
+            f"found {int(counts.sum())}"
+        )
     small = unit(_averaged(image.array, counts, factor), counts := _kept(counts, factor))
     if np.ptp(small[counts], axis=0).max() == 0:
         raise InputError(f"{name}: expected an image with contrast, found the same value at every pixel")
@@ -87,7 +89,7 @@ def prepare(image: Image, mask: np.ndarray | None, role: str) -> Prepared:
 def _blocks(array: np.ndarray, factor: int) -> np.ndarray:
     """(H, W, …) as (h, factor, w, factor, …), without the rows and columns left over."""
     h, w = (n // factor for n in array.shape[:2])
-    return array[:h * factor, :w * factor].reshape(h, factor, w, factor, *array.shape[2:])
+    return array[: h * factor, : w * factor].reshape(h, factor, w, factor, *array.shape[2:])
 
 
 def _kept(counts: np.ndarray, factor: int) -> np.ndarray:
@@ -101,8 +103,8 @@ def _averaged(array: np.ndarray, counts: np.ndarray, factor: int) -> np.ndarray:
     strip = factor * max(1, (1 << 22) // (array.shape[1] * factor))
     out = []
     for top in range(0, array.shape[0] - factor + 1, strip):
-        rows = array[top:top + strip].astype(np.float32)
-        ok = counts[top:top + strip]
+        rows = array[top : top + strip].astype(np.float32)
+        ok = counts[top : top + strip]
         rows[~ok] = 0
         share = _blocks(ok.astype(np.float32), factor).mean((1, 3))
         mean = _blocks(rows, factor).mean((1, 3))

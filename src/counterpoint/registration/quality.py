@@ -46,8 +46,10 @@ class Quality:
     def reason(self) -> str:
         """One sentence on why it is trusted or not."""
         if self.trusted:
-            return (f"one alignment stands out: it scores {self.margin:.0%} above the next best and is found again, "
-                    f"to {self.agreement:.1f} pixels, with the images exchanged")
+            return (
+                f"one alignment stands out: it scores {self.margin:.0%} above the next best and is found "
+                f"again, to {self.agreement:.1f} pixels, with the images exchanged"
+            )
         reasons = []
         if self.margin < 0.15 or self.prominence < 4:
             reasons.append(f"another alignment scores almost as well (margin {self.margin:.0%})")
@@ -68,8 +70,16 @@ def judge(ranking: Ranking, result: Transform, back: np.ndarray, fixed: Grid, mo
     share = agreement / fixed.size[0]
     covered = overlap(result, fixed, moving)
     trust = _trust(ranking.margin, ranking.prominence, share)
-    return Quality(trust, ranking.measure.name, float(ranking.scores[0]), ranking.margin, ranking.prominence,
-                   covered, agreement, share)
+    return Quality(
+        trust,
+        ranking.measure.name,
+        float(ranking.scores[0]),
+        ranking.margin,
+        ranking.prominence,
+        covered,
+        agreement,
+        share,
+    )
 
 
 def _trust(margin: float, prominence: float, share: float) -> float:

@@ -44,7 +44,7 @@ def sample(fixed: Level, most: int, seed: int = 0) -> Points:
 
 
 def look(points: Points, moving: Level, pixel: Tensor, spin: bool) -> tuple[Tensor, Tensor]:
-    """Moving maps (K, C, N) and joint weights (K, N) at the points, under ``pixel`` (K, 3, 3) fixed → moving."""
+    """Moving maps (K, C, N) and weights (K, N) at the points, under ``pixel`` (K, 3, 3)."""
     h, w = moving.mask.shape
     at = points.x @ pixel[:, :2].mT
     at = ((2 * at + 1) / torch.tensor([w, h]) - 1)[:, None]
@@ -86,7 +86,7 @@ def mutual_information(f: Tensor, g: Tensor, w: Tensor, bins: int = 32) -> Tenso
 
 
 def motion(p: Tensor, kind: Kind) -> Tensor:
-    """(K, 2, 2) linear part of a small motion; ``p`` (K, ≥1) in radians, log scale, or entries of the matrix."""
+    """(K, 2, 2) linear part of a small motion; ``p`` in radians and log scale, or entries of the matrix."""
     if kind == "affine":
         return torch.eye(2) + p[:, :4].view(-1, 2, 2)
     c, s = torch.cos(p[:, 0]), torch.sin(p[:, 0])
@@ -94,8 +94,18 @@ def motion(p: Tensor, kind: Kind) -> Tensor:
     return turn * torch.exp(p[:, 1])[:, None, None] if kind == "similarity" else turn
 
 
-def climb(points: Points, moving: Level, start: np.ndarray, fixed: np.ndarray, kind: Kind, score: Score,
-          spin: bool = False, steps: int = 60, step: float = 1.0, least: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
+def climb(
+    points: Points,
+    moving: Level,
+    start: np.ndarray,
+    fixed: np.ndarray,
+    kind: Kind,
+    score: Score,
+    spin: bool = False,
+    steps: int = 60,
+    step: float = 1.0,
+    least: float = 0.01,
+) -> tuple[np.ndarray, np.ndarray]:
     """Climb the score from every start at once.
 
     Gradient ascent whose step has a length in pixels at the image's corner and is halved whenever the

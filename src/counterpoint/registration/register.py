@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Options:
     """What may be asked of the search."""
 
     transform: Kind = "rigid"
-    """What may happen between the images: turn and shift (rigid), also scale (similarity), any linear map (affine)."""
+    """What may happen between the images: turn and shift (rigid), also scale (similarity), any linear map."""
     angles: tuple[float, float] = (-180.0, 180.0)
     """Range of rotations that is searched, in degrees."""
     scales: tuple[float, float] = (0.8, 1.25)
@@ -70,6 +70,7 @@ class Options:
         return poses(step, np.exp(np.linspace(low, high, count)).tolist(), self.mirror, self.angles)
 
 
+Pair = tuple[Prepared, Prepared]
 Source = Image | np.ndarray | str | Path
 Model = Mapping[str, Encoder] | str | Path
 
@@ -110,23 +111,39 @@ def register(
     start = time.perf_counter()
     options = Options(**{**vars(options or Options()), "transform": transform})
     say = progress or (lambda _sentence: None)
-    pair = (prepare(as_image(fixed, fixed_spacing), fixed_mask, "fixed"),
-            prepare(as_image(moving, moving_spacing), moving_mask, "moving"))
+    pair = (
+        prepare(as_image(fixed, fixed_spacing), fixed_mask, "fixed"),
+        prepare(as_image(moving, moving_spacing), moving_mask, "moving"),
+    )
     if pair[0].image.calibrated != pair[1].image.calibrated:
         pair = _uncalibrated(pair)
     if model is not None:
         networks = load_networks(model) if isinstance(model, str | Path) else model
         say("representing both images")
-        measures = [trained(*pair, networks)]
+        measures: Sequence[Measure] = [trained(*pair, networks)]
     else:
         measures = classical(*pair)
-    ranking = _searched(pair, measures, options, say)
-    say("refining")
-    matrix = _refined(pair, ranking, options)
-    back = _backwards(pair, ranking, options)
-    result = Transform(_exact(matrix, options.transform), options.transform)
-    quality = judge(ranking, result, back, pair[0].image.grid, pair[1].image.grid)
-    return Registration(result, quality, pair[0].image, pair[1].image, ranking.measure, time.perf_counter() - start)
+    found = align(pair, measures, options, say)
+    return replace(found, seconds=time.perf_counter() - start)
+
+
+def align(
+    pair: Pair,
+    measures: Sequence[Measure],
+    options: Options,
+    say: Callable[[str], None] = lambda _sentence: None,
+) -> Registration:
+    """Register two prepared images by the given measures, tried in order until one result can be trusted.
+
+    Raises:
+        InputError: there is no place where the images overlap as much as asked.
+    """
+    start = time.perf_counter()
+    matrix, ranking, quality = _best(pair, measures, options, say)
+    transform = Transform(matrix, options.transform)
+    return Registration(
+        transform, quality, pair[0].image, pair[1].image, ranking.measure, time.perf_counter() - start
+    )
 
 
 def as_image(source: Source, spacing: tuple[float, float] | None = None) -> Image:
@@ -135,7 +152,7 @@ def as_image(source: Source, spacing: tuple[float, float] | None = None) -> Imag
         return read_image(source, spacing=spacing)
     if isinstance(source, np.ndarray):
         if source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] > 32):
-            raise InputError(f"image: expected an array (H, W) or (H, W, channels), found shape {source.shape}")
+            raise InputError(f"image: expected an array (H, W[, channels]), found shape {source.shape}")
         if source.dtype.kind not in "buif":
             raise InputError(f"image: expected numbers, found {source.dtype}")
         source = Image(source, Grid((source.shape[1], source.shape[0])))
@@ -145,14 +162,16 @@ def as_image(source: Source, spacing: tuple[float, float] | None = None) -> Imag
     return Image(source.array, grid, True, source.unit, source.channels, source.path)
 
 
-def _uncalibrated(pair: tuple[Prepared, Prepared]) -> tuple[Prepared, Prepared]:
+def _uncalibrated(pair: Pair) -> Pair:
     """Both images in pixels: a spacing that only one of them states compares with nothing."""
-    fixed, moving = (replace(p, image=replace(p.image, grid=Grid(p.image.grid.size), calibrated=False, unit="pixel"))
-                     for p in pair)
+    fixed, moving = (
+        replace(p, image=replace(p.image, grid=Grid(p.image.grid.size), calibrated=False, unit="pixel"))
+        for p in pair
+    )
     return fixed, moving
 
 
-def _spacing(pair: tuple[Prepared, Prepared], pixels: int) -> float:
+def _spacing(pair: Pair, pixels: int) -> float:
     """The pixel size at which the longer side of the smaller image has ``pixels`` pixels."""
     extents = [max(np.asarray(p.image.grid.size) * p.image.grid.spacing) for p in pair]
     finest = max(float(np.sqrt(abs(np.linalg.det(p.matrix[:2, :2])))) for p in pair)
@@ -160,54 +179,79 @@ def _spacing(pair: tuple[Prepared, Prepared], pixels: int) -> float:
     return max(min(extents) / pixels, max(extents) / (4 * pixels), finest)
 
 
-def _searched(pair: tuple[Prepared, Prepared], measures: list[Measure], options: Options,
-              say: Callable[[str], None]) -> Ranking:
-    """The measure under which one candidate stands out most, and its optima."""
+def _best(
+    pair: Pair, measures: Sequence[Measure], options: Options, say: Callable[[str], None]
+) -> tuple[np.ndarray, Ranking, Quality]:
+    """One measure after another, until one gives a result that can be trusted; else the most trusted."""
     spacing, linear = _spacing(pair, COARSE), options.linear()
     kind: Kind = "rigid" if options.transform == "rigid" else "similarity"
-    best: Ranking | None = None
     pool: list[np.ndarray] = []
+    rankings: list[Ranking] = []
+    judged: list[tuple[np.ndarray, Ranking, Quality]] = []
     for measure in measures:
         say(f"searching by {measure.name}")
         pool += [peak.matrix for peak in measure.search(spacing, linear, options.overlap)[:CANDIDATES]]
         if not pool:
             continue
         ranking = confirm(measure, np.stack(pool), pair[0].image.grid, spacing, kind, options.overlap)
-        if best is None or ranking.standing > best.standing:
-            best = ranking
-        if best.margin >= CONVINCING[0] and best.prominence >= CONVINCING[1]:
-            break
-    if best is None:
-        raise InputError(f"the images: expected content that can overlap by {options.overlap:.0%}, found no such place; "
-                         "are the masks or the spacing right?")
-    return best
+        if ranking.margin >= CONVINCING[0] and ranking.prominence >= CONVINCING[1]:
+            say(f"refining by {measure.name}")
+            judged.append(_finished(pair, ranking, options))
+            if judged[-1][2].trusted:
+                return judged[-1]
+        else:
+            rankings.append(ranking)
+    if not rankings and not judged:
+        raise InputError(
+            f"the images: expected content that can overlap by {options.overlap:.0%}, found no such place; "
+            "are the masks or the spacing right?"
+        )
+    if rankings:
+        say("refining the most prominent candidate")
+        judged.append(_finished(pair, max(rankings, key=lambda r: r.standing), options))
+    return max(judged, key=lambda j: j[2].trust)
 
 
-def _refined(pair: tuple[Prepared, Prepared], ranking: Ranking, options: Options) -> np.ndarray:
+def _finished(pair: Pair, ranking: Ranking, options: Options) -> tuple[np.ndarray, Ranking, Quality]:
+    """The refined matrix of a ranking's best, found forwards and backwards, and its quality."""
+    matrix = _exact(_refined(pair, ranking, options), options.transform)
+    swapped = replace(ranking.measure, fixed=ranking.measure.moving, moving=ranking.measure.fixed)
+    # From the candidate of the search, not from the result: that would agree with itself.
+    start = replace(ranking, measure=swapped, matrices=np.linalg.inv(ranking.matrices[:1]))
+    back = np.linalg.inv(_refined((pair[1], pair[0]), start, options))
+    quality = judge(
+        ranking, Transform(matrix, options.transform), back, pair[0].image.grid, pair[1].image.grid
+    )
+    return matrix, ranking, quality
+
+
+def _refined(pair: Pair, ranking: Ranking, options: Options) -> np.ndarray:
     """(3, 3): the best candidate after refinement down to the finest level."""
     measure, matrices = ranking.measure, ranking.matrices[:3]
     for i, spacing in enumerate(_finer(pair)):
         fixed, moving = measure.fixed(spacing), measure.moving(spacing)
         points = sample(fixed, 8000 if i == 0 else 16000, options.seed)
-        matrices, scores = climb(points, moving, matrices, fixed.matrix, options.transform, measure.score, measure.spin,
-                                 steps=40, step=2.0, least=0.02)
+        matrices, scores = climb(
+            points,
+            moving,
+            matrices,
+            fixed.matrix,
+            options.transform,
+            measure.score,
+            measure.spin,
+            steps=40,
+            step=2.0,
+            least=0.02,
+        )
         matrices = matrices[np.argsort(-scores, kind="stable")][: max(1, 2 - i)]
     return matrices[0]
 
 
-def _finer(pair: tuple[Prepared, Prepared]) -> list[float]:
+def _finer(pair: Pair) -> list[float]:
     """Pixel sizes from half that of the search down to the finest."""
     coarse, finest = _spacing(pair, COARSE), _spacing(pair, FINEST)
     sizes = [coarse / 2**i for i in range(1, 6) if coarse / 2**i > 1.5 * finest]
     return [*sizes, finest]
-
-
-def _backwards(pair: tuple[Prepared, Prepared], ranking: Ranking, options: Options) -> np.ndarray:
-    """(3, 3) fixed → moving, found again with the roles of the images exchanged, from the coarse candidate."""
-    measure = ranking.measure
-    swapped = replace(measure, fixed=measure.moving, moving=measure.fixed)
-    start = replace(ranking, measure=swapped, matrices=np.linalg.inv(ranking.matrices[:1]))
-    return np.linalg.inv(_refined((pair[1], pair[0]), start, options))
 
 
 def _exact(matrix: np.ndarray, kind: Kind) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Representations: image → map, by a trained network or by what modalities have in common without learning."""
+"""Representations: image → map, by a trained network or by what modalities have in common anyway."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ def normalized_gradient(level: Level, sigma: float = 1.0, reach: float = 6.0) ->
 
 def intensity(level: Level) -> Level:
     """One gray channel (1, H, W), stretched to [0, 1] where the mask is."""
-    weights = torch.tensor(LUMINANCE) if len(level.maps) == 3 else torch.full((len(level.maps),), 1 / len(level.maps))
+    weights = (
+        torch.tensor(LUMINANCE)
+        if len(level.maps) == 3
+        else torch.full((len(level.maps),), 1 / len(level.maps))
+    )
     gray = (level.maps * weights[:, None, None]).sum(0, keepdim=True)
     inside = gray[0][level.mask > 0.5]
     low, high = inside.min(), inside.max()
@@ -61,12 +65,16 @@ def categories(level: Level, count: int = 6) -> Level:
 
     values = level.maps.flatten(1).T.numpy()
     inside = values[level.mask.flatten().numpy() > 0.5]
-    means = KMeans(count, n_init=1, random_state=0, max_iter=30).fit(inside[:: max(1, len(inside) // 4000)])
+    means = KMeans(count, n_init="auto", random_state=0, max_iter=30).fit(
+        inside[:: max(1, len(inside) // 4000)]
+    )
     which = torch.from_numpy(means.predict(values)).long().view(level.mask.shape)
     return Level(F.one_hot(which, count).permute(2, 0, 1).float(), level.mask, level.matrix)
 
 
-def learned(network: Encoder, image: np.ndarray, factor: int = 1, tile: int = 768, margin: int = 128) -> Tensor:
+def learned(
+    network: Encoder, image: np.ndarray, factor: int = 1, tile: int = 768, margin: int = 128
+) -> Tensor:
     """Maps (C, h, w) of a trained network for an image (H, W, C) in [0, 1], averaged down by ``factor``.
 
     The image is reflected at its border and worked off in tiles that overlap by ``margin`` pixels, so that
@@ -79,16 +87,24 @@ def learned(network: Encoder, image: np.ndarray, factor: int = 1, tile: int = 76
     for y, x in product(range(0, rows, step), range(0, cols, step)):
         bottom, right = min(y + step, rows), min(x + step, cols)
         # The grid of the network's poolings starts at a multiple, so that tiles agree where they overlap.
-        top, left = ((max(0, n - margin) // network.multiple * network.multiple) - network.multiple * (
-            -(-margin // network.multiple) if n < margin else 0) for n in (y, x))
-        down, over = (_up(n + margin - first, network.multiple) + first for n, first in ((bottom, top), (right, left)))
-        pick = [_reflected(np.arange(a, b), n) for a, b, n in ((top, down, image.shape[0]), (left, over, image.shape[1]))]
+        top, left = (
+            (max(0, n - margin) // network.multiple * network.multiple)
+            - network.multiple * (-(-margin // network.multiple) if n < margin else 0)
+            for n in (y, x)
+        )
+        down, over = (
+            _up(n + margin - first, network.multiple) + first for n, first in ((bottom, top), (right, left))
+        )
+        pick = [
+            _reflected(np.arange(a, b), n)
+            for a, b, n in ((top, down, image.shape[0]), (left, over, image.shape[1]))
+        ]
         part = torch.from_numpy(np.ascontiguousarray(image[np.ix_(*pick)].transpose(2, 0, 1)))[None]
         with torch.inference_mode():
-            maps = network(part)[0, :, y - top:bottom - top, x - left:right - left]
+            maps = network(part)[0, :, y - top : bottom - top, x - left : right - left]
         if factor > 1:
             maps = F.avg_pool2d(maps[None], factor)[0]
-        out[:, y // factor:bottom // factor, x // factor:right // factor] = maps
+        out[:, y // factor : bottom // factor, x // factor : right // factor] = maps
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -37,8 +37,14 @@ class Registration:
         """(3, 3) float64: fixed pixel (x, y, 1) → moving pixel, 0-based."""
         return self.transform.pixels(self.fixed.grid, self.moving.grid)
 
-    def warp(self, image: Image | np.ndarray | None = None, *, labels: bool = False, order: Order = "linear",
-             outside: float = 0) -> Image:
+    def warp(
+        self,
+        image: Image | np.ndarray | None = None,
+        *,
+        labels: bool = False,
+        order: Order = "linear",
+        outside: float = 0,
+    ) -> Image:
         """An image on the moving grid, resampled onto the fixed image's pixels; by default the moving image.
 
         ``labels`` takes the nearest pixel, so that no label is invented. Raises ``InputError`` if an array
@@ -62,14 +68,16 @@ class Registration:
 
     def inverse(self) -> Registration:
         """The same registration with the roles of the images exchanged."""
-        return Registration(self.transform.inverse(), self.quality, self.moving, self.fixed, self.measure, self.seconds)
+        return Registration(
+            self.transform.inverse(), self.quality, self.moving, self.fixed, self.measure, self.seconds
+        )
 
     def compose(self, first: Registration) -> Transform:
-        """The transform from ``first``'s fixed image through its moving image, our fixed one, to our moving one."""
+        """From ``first``'s fixed image through its moving image, which is our fixed one, to our moving one."""
         return self.transform.compose(first.transform)
 
-    def save(self, path: Path | str, dimension: int = 2) -> None:
-        """Write the transform: ``.tfm``, ``.h5`` (ITK) or ``.json``; ``dimension=3`` embeds it for 3D Slicer."""
+    def save(self, path: Path | str, dimension: Literal[2, 3] = 2) -> None:
+        """Write the transform: ``.tfm``, ``.h5`` (ITK) or ``.json``; in 3 dimensions for 3D Slicer."""
         self.transform.save(Path(path), dimension)
 
     def report(self, path: Path | str) -> None:

@@ -1,6 +1,6 @@
 """All translations at once, by FFT, for every rotation, scale and mirror image of a coarse grid.
 
-Masked normalized cross-correlation: Padfield, Masked object registration in the Fourier domain, IEEE TIP 2012.
+Masked normalized cross-correlation: Padfield, Masked object registration in the Fourier domain, TIP 2012.
 Mutual information of categories: Öfverstedt, Lindblad, Sladoje, Fast computation of mutual information in the
 frequency domain with applications to global multimodal image alignment (CMIF), 2022.
 """
@@ -33,16 +33,22 @@ class Peak:
     """Index of the linear part it was found with."""
 
 
-def poses(angle_step: float, scales: Sequence[float] = (1.0,), mirror: bool = False,
-          angles: tuple[float, float] = (-180.0, 180.0)) -> list[np.ndarray]:
+def poses(
+    angle_step: float,
+    scales: Sequence[float] = (1.0,),
+    mirror: bool = False,
+    angles: tuple[float, float] = (-180.0, 180.0),
+) -> list[np.ndarray]:
     """(2, 2) linear parts over a range of angles in degrees, scales and, if asked for, mirror images."""
     low, high = angles
     full = high - low >= 360
     count = max(1, int(np.ceil((high - low) / angle_step)))
     turns = np.radians(low + (high - low) * np.arange(count if full else count + 1) / count)
     flips = (1.0, -1.0) if mirror else (1.0,)
-    return [s * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) @ np.diag([1.0, f])
-            for f, s, a in product(flips, scales, turns)]
+    return [
+        s * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) @ np.diag([1.0, f])
+        for f, s, a in product(flips, scales, turns)
+    ]
 
 
 def spun(maps: Tensor, linear: Tensor) -> Tensor:
@@ -63,7 +69,7 @@ class Search:
     """One search: a fixed and a moving level, and the scores of all shifts for one pose after another."""
 
     def __init__(self, fixed: Level, moving: Level, overlap: float = 0.3, spin: bool = False) -> None:
-        """``overlap``: least share of the smaller image, in (0, 1]; ``spin``: the maps are double-angle channels."""
+        """``overlap``: least share of the smaller image; ``spin``: the maps are double-angle channels."""
         self.fixed, self.moving, self.overlap, self.spin = fixed, moving, overlap, spin
         self.to_moving = np.linalg.inv(moving.matrix)
         self.area = float(min(fixed.mask.sum(), moving.mask.sum() * self._area_ratio()))
@@ -71,23 +77,26 @@ class Search:
     def _area_ratio(self) -> float:
         return abs(np.linalg.det(self.moving.matrix[:2, :2]) / np.linalg.det(self.fixed.matrix[:2, :2]))
 
-    def run(self, linear: Sequence[np.ndarray], score: str = "ncc", per_pose: int = 3, chunk: int = 8) -> list[Peak]:
+    def run(
+        self, linear: Sequence[np.ndarray], score: str = "ncc", per_pose: int = 3, chunk: int = 8
+    ) -> list[Peak]:
         """The best shifts of every pose, best first."""
         found = [peak for part in self._chunks(linear, score, chunk) for peak in self._peaks(*part, per_pose)]
         return sorted(found, key=lambda p: -p.score)
 
-    def _chunks(self, linear: Sequence[np.ndarray], score: str,
-                chunk: int) -> Iterator[tuple[int, list[np.ndarray], Tensor, Tensor]]:
+    def _chunks(
+        self, linear: Sequence[np.ndarray], score: str, chunk: int
+    ) -> Iterator[tuple[int, list[np.ndarray], Tensor, Tensor]]:
         h, w = self.fixed.mask.shape
         pixel = [self.to_moving[:2, :2] @ a @ self.fixed.matrix[:2, :2] for a in linear]
         mh, mw = self.moving.mask.shape
         reach = np.max([np.abs(np.linalg.inv(b)) @ (mw, mh) for b in pixel], axis=0)
         canvas = (int(np.ceil(reach[1])) + 1, int(np.ceil(reach[0])) + 1)
-        pad = [next_fast_len(int(0.9 * (a + b)), real=True) for a, b in zip((h, w), canvas, strict=True)]
+        pad = [_fast(int(0.9 * (a + b))) for a, b in zip((h, w), canvas, strict=True)]
         pad = [max(p, a, b) for p, a, b in zip(pad, (h, w), canvas, strict=True)]
         scorer = {"ncc": _NCC, "mi": _MutualInformation}[score](self.fixed, pad)
         for start in range(0, len(pixel), chunk):
-            part = pixel[start:start + chunk]
+            part = pixel[start : start + chunk]
             maps, mask = self._turned(part, canvas, nearest=score == "mi")
             value, count = scorer(maps, mask)
             value = value.masked_fill(count < self.overlap * self.area, -torch.inf)
@@ -101,7 +110,9 @@ class Search:
         m[:2, 2] = np.array([(mw - 1) / 2, (mh - 1) / 2]) - b @ [(canvas[1] - 1) / 2, (canvas[0] - 1) / 2]
         return m
 
-    def _turned(self, part: Sequence[np.ndarray], canvas: tuple[int, int], nearest: bool) -> tuple[Tensor, Tensor]:
+    def _turned(
+        self, part: Sequence[np.ndarray], canvas: tuple[int, int], nearest: bool
+    ) -> tuple[Tensor, Tensor]:
         """The moving maps and mask as each pose shows them, on the canvas: (B, C, h, w), (B, h, w)."""
         mh, mw = self.moving.mask.shape
         m = torch.from_numpy(np.stack([self._canvas_to_moving(b, canvas) for b in part])).float()
@@ -113,7 +124,9 @@ class Search:
         maps, mask = out[:, :-1], out[:, -1]
         return (spun(maps, m[:, :2, :2]) if self.spin else maps), mask
 
-    def _peaks(self, start: int, back: list[np.ndarray], value: Tensor, count: Tensor, per_pose: int) -> Iterator[Peak]:
+    def _peaks(
+        self, start: int, back: list[np.ndarray], value: Tensor, count: Tensor, per_pose: int
+    ) -> Iterator[Peak]:
         top = F.max_pool2d(value[:, None], 5, 1, 2)[:, 0]
         best, where = value.masked_fill(value < top, -torch.inf).flatten(1).topk(per_pose)
         rows, cols = value.shape[1:]
@@ -203,3 +216,9 @@ class _MutualInformation:
 def _plogp(count: Tensor, total: Tensor) -> Tensor:
     """(count / total) · log(count), 0 at 0."""
     return torch.xlogy(count, count) / total
+
+
+def _fast(size: int) -> int:
+    """The next length whose transform is quick."""
+    found = next_fast_len(size, real=True)
+    return size if found is None else int(found)

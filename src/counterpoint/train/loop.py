@@ -28,13 +28,14 @@ from counterpoint.core.data import Data
 from counterpoint.core.encoder import Encoder
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.method import Method, MethodConfig
+from counterpoint.core.networks import about as read_about
 from counterpoint.core.networks import save_networks
 from counterpoint.core.rng import generator, seed_all
 from counterpoint.core.types import Batch, Progress
 from counterpoint.train import checkpoint
 from counterpoint.train.bar import bar
 from counterpoint.train.config import TrainConfig
-from counterpoint.train.record import Run, open_run, read_log
+from counterpoint.train.record import Run, open_run
 from counterpoint.train.step import Update
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def fit(
         config: How long and how.
         folder: The run folder; see ``counterpoint.train.record``.
         about: Plain data that says what the data are. It belongs to the settings of the run, and goes into
-            the header of the networks.
+            the header of the networks, where it stands under "data".
         resume: Go on with an unfinished run of the same settings in ``folder``, leave a finished one alone;
             ``False`` removes what stands there and begins anew.
         report: Called after every update.
@@ -106,8 +107,8 @@ def fit(
     settings = json.loads(json.dumps(settings))  # as it will be read back
     with open_run(folder, settings, config.seed, resume=resume) as run:
         if run.finished:
-            last = read_log(run.folder)[-1]
-            return RunSummary(run.folder, run.networks, steps, last["loss"], steps, already_done=True)
+            loss = read_about(run.networks)["loss"]
+            return RunSummary(run.folder, run.networks, steps, loss, steps, already_done=True)
         fabric.to_device(method)
         method.train()
         update = Update(fabric, method, config)
@@ -115,9 +116,9 @@ def fit(
         done = checkpoint.load(run.checkpoint, state, settings) if run.checkpoint.is_file() else 0
         start = Progress(done, steps, done // per_epoch, math.ceil(steps / per_epoch))
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            last = _train(update, data, run, state, start, per_epoch, report, progress)
-        save_networks(run.networks, networks, {"steps": steps, "loss": last["loss"], **settings})
-        return RunSummary(run.folder, run.networks, steps, last["loss"], done, already_done=False)
+            loss = _train(update, data, run, state, start, per_epoch, report, progress).get("loss", math.nan)
+        save_networks(run.networks, networks, {"steps": steps, "loss": loss, **settings})
+        return RunSummary(run.folder, run.networks, steps, loss, done, already_done=False)
 
 
 def _train(
@@ -249,8 +250,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         asked.set()
 
     # Only the main thread may take signals, and what the caller made of ctrl-C (or of none) is kept.
-    ours = threading.current_thread() is threading.main_thread()
-    if ours := ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours := ours and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, note)
     try:
         yield asked.is_set

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -56,28 +56,29 @@ class Run:
         """Drop from the log what came after ``step`` updates, open it for more, and return what is left."""
         path = self.folder / LOG
         kept = [line for line in read_log(self.folder) if line["step"] <= step] if path.is_file() else []
-        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._log = path.open("a", encoding="utf-8")
+        with _written(path):
+            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+            self._log = path.open("a", encoding="utf-8")
         return kept
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append a line to the log; raises ``WorkError`` if it cannot be written."""
         assert self._log is not None, "rewind() opens the log"
-        try:
+        with _written(self.folder / LOG):
             self._log.write(json.dumps(line) + "\n")
             self._log.flush()
-        except OSError as error:
-            raise WorkError(f"{self.folder / LOG}: a line could not be written: {error.strerror}") from None
 
     def sync(self) -> None:
         """Bring the log to the disk itself: it must not be behind a checkpoint when the power fails."""
         if self._log is not None:
-            os.fsync(self._log.fileno())
+            with _written(self.folder / LOG):
+                os.fsync(self._log.fileno())
 
     def close(self) -> None:
         """Close the log."""
         if self._log is not None:
-            self._log.close()
+            with suppress(OSError):  # what could not be written was said when it was to be
+                self._log.close()
 
 
 @contextmanager
@@ -115,7 +116,8 @@ def open_run(
                 "python": platform.python_version(),
             }
             whole = {"format": FORMAT, "seed": seed, "settings": dict(settings), "versions": versions}
-            write_text(folder / RUN, yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
+            with _written(folder / RUN):
+                write_text(folder / RUN, yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
         try:
             yield run
         finally:
@@ -165,6 +167,15 @@ def read_log(folder: Path | str) -> list[dict[str, Any]]:
             raise InputError(f"{path}: expected JSON with a step in line {number}, found {line[:40]!r}")
         lines.append(value)
     return lines
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Make a full disk a ``WorkError``."""
+    try:
+        yield
+    except OSError as error:
+        raise WorkError(f"{path}: the file could not be written: {error.strerror or error}") from None
 
 
 @contextmanager

@@ -19,8 +19,9 @@ KINDS = {"rigid": "Rigid", "similarity": "Similarity", "affine": "Affine"}
 class Ants(Procedure):
     """``ants.registration`` with its own settings, which start where the centers of mass meet.
 
-    Source: Avants et al. 2011. Two runs give the same result only if the environment has
-    ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 (ANTs sums in the order its threads finish). Making one raises ``InputError`` if antspyx is not installed.
+    Source: Avants et al. 2011. Two runs give the same bits if the environment has
+    ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1; otherwise ANTs adds up in the order in which its threads finish.
+    Making one raises ``InputError`` if antspyx is not installed.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -57,25 +58,23 @@ class Ants(Procedure):
         ants = self._ants
         # ANTs indexes (x, y).
         a, b = (ants.from_numpy(np.ascontiguousarray(gray(image).T)) for image in (fixed, moving))
-        with tempfile.TemporaryDirectory() as folder:
-            try:
+        # The keyword random_seed of ants.registration is accepted and ignored by antspyx 0.6.3: this is not.
+        ants.config.set_ants_deterministic(on=False, seed_value=self.config.seed)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
                 result = ants.registration(
                     a,
                     b,
                     type_of_transform=KINDS[transform],
                     initial_transform=self._start(a, b, folder),
                     outprefix=str(Path(folder, "found")),
-                    random_seed=self.config.seed,
                 )
                 # Images are pulled: what warps moving onto fixed maps points fixed → moving.
-                files = result["fwdtransforms"]
-                if not files:
-                    raise WorkError("ants: no transform came back")
-                return _matrix(ants.read_transform(files[-1]))
-            except (RuntimeError, ValueError, OSError) as error:
-                if isinstance(error, WorkError):
-                    raise
-                raise WorkError(f"ants: {str(error).strip().splitlines()[-1]}") from None
+                return _matrix(ants.read_transform(result["fwdtransforms"][-1]))
+        except (RuntimeError, ValueError, IndexError, OSError) as error:
+            raise WorkError(f"ants: {(str(error).strip() or 'no transform').splitlines()[-1]}") from None
+        finally:
+            ants.config.set_ants_deterministic(on=False, seed_value=None)
 
     def _start(self, a: Any, b: Any, folder: str) -> str | None:
         """The file of a starting transform searched over all rotations, if that is asked for."""
@@ -89,8 +88,11 @@ class Ants(Procedure):
 def _ants() -> Any:
     try:
         import ants  # pyright: ignore[reportMissingImports] -- an extra
+        import ants.config  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise InputError("ants: expected antspyx, found none: pip install counterpoint[ants]") from None
+        raise InputError(
+            "ants: expected antspyx ≥ 0.6.3, found none: pip install counterpoint[ants]"
+        ) from None
     return ants
 
 
