@@ -124,15 +124,40 @@ def test_a_drawn_trial_asks_for_its_own_warp():
     assert off(np.eye(3)) == pytest.approx(np.linalg.norm(moved - corners, axis=1).mean())
 
 
-def test_a_matrix_and_landmarks_are_asked_about_as_given():
-    double = np.diag([2.0, 2.0, 1.0])
+def shift(x: float, y: float) -> np.ndarray:
+    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+
+
+DOUBLE = np.diag([2.0, 2.0, 1.0])
+"""Moving pixels are half as wide as fixed ones."""
+
+
+def test_a_real_pair_is_given_as_it_is_and_its_error_is_in_fixed_pixels():
     images = np.zeros((4, 6)), np.zeros((8, 12))
-    fixed, moving, drawn, off = pose(Trial("a", lambda: images, double))
-    assert fixed is images[0] and moving is images[1] and drawn is None
-    assert off(double) == 0 and off(np.eye(3)) == pytest.approx((0 + 6 + 52**0.5 + 4) / 4)
     points = np.array([(1.0, 2.0), (3.0, 0.0)])
-    *_, off = pose(Trial("a", lambda: images, Landmarks(points, 2 * points)))
-    assert off(double) == 0 and off(np.eye(3)) == pytest.approx((5**0.5 + 3) / 2)
+    for truth in (DOUBLE, Landmarks(points, 2 * points)):
+        fixed, moving, drawn, off = pose(Trial("a", lambda: images, truth))
+        assert fixed is images[0] and moving is images[1] and drawn is None
+        assert off(DOUBLE) == 0
+        # 8 moving pixels to the right and 6 down are 4 and 3 fixed ones, whatever the truth is given as.
+        assert off(shift(8, 6) @ DOUBLE) == pytest.approx(5)
+    # Identity leaves the moving landmarks (2, 4), (6, 0) where they are: away from (1, 2), (3, 0).
+    assert off(np.eye(3)) == pytest.approx((5**0.5 + 3) / 2)
+
+
+def test_a_true_matrix_is_asked_about_at_the_corners_of_the_fixed_image():
+    *_, off = pose(Trial("a", lambda: (np.zeros((4, 6)), np.zeros((50, 50))), DOUBLE @ shift(1, 0)))
+    # The corners (0, 0), (6, 0), (6, 4), (0, 4) lie at (2, 0), (14, 0), (14, 8), (2, 8) in the moving image.
+    found = [np.hypot(2, 0), np.hypot(8, 0), np.hypot(8, 4), np.hypot(2, 4)]
+    assert off(np.eye(3)) == pytest.approx(np.mean(found))
+
+
+@pytest.mark.parametrize("truth", [DOUBLE, Landmarks(np.ones((1, 2)), np.ones((1, 2)))])
+def test_what_cannot_be_inverted_is_no_answer_to_a_real_trial(truth):
+    *_, off = pose(Trial("a", lambda: (np.zeros((4, 6)), np.zeros((4, 6))), truth))
+    for wrong in (np.diag([1.0, 0.0, 1.0]), np.eye(2), np.full((3, 3), np.nan), np.array(np.nan)):
+        with pytest.raises(InputError, match="matrix"):
+            off(wrong)
 
 
 def test_trials_are_pairs_times_levels_times_repeats():

@@ -18,13 +18,13 @@ from counterpoint.core.files import output_folder
 T = TypeVar("T")
 
 
-def parsed(kind: type[T], argv: Sequence[str], name: str, default: T | None = None) -> T:
+def parsed(kind: type[T], argv: Sequence[str], name: str) -> T:
     """The flags of a command as its dataclass; prints help or the mistake and exits as tyro does (0 or 2)."""
     import tyro
 
-    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
-    extra = {} if default is None else {"default": default}
-    return tyro.cli(kind, args=list(argv), prog=f"counterpoint {name}", config=config, **extra)
+    return tyro.cli(
+        kind, args=list(argv), prog=f"counterpoint {name}", config=(tyro.conf.FlagCreatePairsOff,)
+    )
 
 
 def say(sentence: str) -> None:

@@ -33,9 +33,9 @@ class Args:
     SimpleITK, elastix), _3d.tfm (3D Slicer) and .json, and a report to look at.
     """
 
-    fixed: Annotated[Path | None, tyro.conf.Positional] = None
+    fixed: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FIXED")] = None
     """The image that stays: PNG, JPEG, TIFF, OME-TIFF, NIfTI, NRRD, MHA; 2-D."""
-    moving: Annotated[Path | None, tyro.conf.Positional] = None
+    moving: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="MOVING")] = None
     """The image that is brought onto it; of any other modality."""
     pairs: Path | None = None
     """Instead of two images: a CSV table with columns fixed, moving (and name). Goes on where it was stopped."""
@@ -43,7 +43,7 @@ class Args:
     """Folder for the results."""
     model: Path | None = None
     """A trained run (see "counterpoint train"); without it gradients and intensities are compared."""
-    search: Options = field(default_factory=Options)
+    search: tyro.conf.OmitArgPrefixes[Options] = field(default_factory=Options)
     fixed_mask: Path | None = None
     """Image that is not zero where the fixed image counts."""
     moving_mask: Path | None = None
@@ -92,7 +92,12 @@ def _single(args: Args, fixed: Path, moving: Path) -> tuple[dict[str, Any], int]
 
 
 def _registered(
-    args: Args, fixed: Path, moving: Path, out: Path, model: Model | None, progress: Callable[[str], None]
+    args: Args,
+    fixed: Path,
+    moving: Path,
+    out: Path,
+    model: Model | None,
+    progress: Callable[[str], None],
 ) -> dict[str, Any]:
     """Register one pair and write everything into ``out``."""
     compare = {
@@ -108,8 +113,9 @@ def _registered(
     progress("writing")
     registered = out / f"registered{suffix_like(moving)}"
     write_image(registered, result.warp(whole, labels=args.labels))
-    for name, dimension in (("transform.tfm", 2), ("transform_3d.tfm", 3), ("transform.json", 2)):
-        result.save(out / name, dimension)
+    for name in ("transform.tfm", "transform.json"):
+        result.save(out / name)
+    result.save(out / "transform_3d.tfm", dimension=3)
     if args.report == "yes":
         write_report(result, out / "report.html", settings=plain(_settings(args)))
     answer = summary(result) | {

@@ -167,18 +167,31 @@ def drawn_trials(
 
 
 def pose(trial: Trial) -> tuple[np.ndarray, np.ndarray, Draw | None, Callable[[np.ndarray], float]]:
-    """Reads and, if the truth is drawn, warps: (fixed, moving, the draw, the error in pixels of a matrix)."""
+    """Reads and, if the truth is drawn, warps: (fixed, moving, the draw, the error in pixels of a matrix).
+
+    Drawn trials have the error of the protocol, ε. Real ones are measured on the *fixed* image, whatever the
+    pixels of the moving one: where matrix⁻¹ brings a moving landmark, against its fixed partner; of a true
+    matrix, the moving points that belong to the corners (0, 0) … (w, h) of the fixed image are brought back.
+    """
     fixed, moving = trial.load()
     height, width = fixed.shape[:2]
     truth = trial.truth
     if isinstance(truth, Landmarks):
-        return fixed, moving, None, lambda m: landmark_error(m, truth.fixed, truth.moving)[0]
+        return fixed, moving, None, lambda m: landmark_error(_inverse(m), truth.moving, truth.fixed)[0]
     if isinstance(truth, np.ndarray):
-        return fixed, moving, None, lambda m: corner_error(m, truth, width, height, "edges")
+        back = np.linalg.inv(truth)
+        return fixed, moving, None, lambda m: corner_error(_inverse(m), back, width, height, "protocol")
     size = truth.patch or (width, height)
     drawn = draw(truth.level, size[0], truth.seed, trial.pair, truth.repeat)
     fixed, moving, true = make_pair(fixed, moving, drawn, truth.border, truth.patch)
     return fixed, moving, drawn, lambda m: corner_error(m, true, *size, "protocol")
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Moving → fixed; raises ``InputError`` for anything but a finite (3, 3) matrix that has an inverse."""
+    if np.shape(matrix) == (3, 3) and np.isfinite(matrix).all() and np.linalg.det(matrix) != 0:
+        return np.linalg.inv(matrix)
+    raise InputError(f"matrix: expected a finite (3, 3) matrix with an inverse, found {np.shape(matrix)}")
 
 
 def _pull(drawn: Draw, width: int, height: int) -> np.ndarray:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,6 +61,15 @@ class Options:
             raise InputError(f"scales: expected two numbers from 0.1 to 10 in order, found {self.scales}")
         if not -360 <= self.angles[0] <= self.angles[1] <= 360:
             raise InputError(f"angles: expected two angles in degrees in order, found {self.angles}")
+
+    @classmethod
+    def chosen(cls, transform: Kind, settings: Mapping[str, Any]) -> Self:
+        """Options by name, as a user types them; raises ``InputError`` on an unknown one."""
+        known = {f.name for f in fields(cls)} - {"transform"}
+        for name in settings:
+            if name not in known:
+                raise unknown("option", str(name), known)
+        return cls(transform=transform, **settings)
 
     def linear(self, step: float = 5.0) -> list[np.ndarray]:
         """The linear parts on which the search stands."""

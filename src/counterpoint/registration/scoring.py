@@ -25,7 +25,7 @@ TOLERANCE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One row of the result; lengths in pixels of the moving image."""
+    """One row of the result; lengths in pixels, of the fixed image where the pair is real."""
 
     method: str
     settings: str
@@ -108,7 +108,7 @@ def score(
         )
     for trial in trials:
         if trial.key not in done:
-            row = _run(method, trial, name, stamp)
+            row = run(method, trial, name, stamp)
             with file.open("a", encoding="utf-8") as f:
                 f.write(json.dumps(asdict(row)) + "\n")
             done[trial.key] = row
@@ -140,7 +140,10 @@ def summary(rows: Iterable[Outcome], seed: int = 0) -> list[Score]:
     return scores
 
 
-def _run(method: Callable[[np.ndarray, np.ndarray], Any], trial: Trial, name: str, stamp: str) -> Outcome:
+def run(
+    method: Callable[[np.ndarray, np.ndarray], Any], trial: Trial, name: str, stamp: str = ""
+) -> Outcome:
+    """Put one trial to ``method``; ``stamp`` is the hash of its settings that goes into the row."""
     fixed, moving, drawn, off = pose(trial)
     width = fixed.shape[1]
     error, failure = None, ""
