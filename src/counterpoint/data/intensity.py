@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,13 +29,24 @@ def unit(array: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         array: (H, W) or (H, W, C), bool, integer or float.
         mask: (H, W) bool, or None for all pixels.
     """
-    array = array if array.ndim == 3 else array[..., None]
-    color = array.shape[2] == 3 and array.dtype in (np.uint8, np.uint16)
-    out = np.empty(array.shape, np.float32)
-    for part in [slice(None)] if color else [slice(c, c + 1) for c in range(array.shape[2])]:
-        low, high = _range(array[..., part], mask)
-        out[..., part] = _stretched(array[..., part], low, high)
-    return out
+    return stretcher(array, mask)(array)
+
+
+def stretcher(array: np.ndarray, mask: np.ndarray | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """What ``unit`` does to ``array``, as a function of any block of it: a large image goes tile by tile."""
+    whole = array if array.ndim == 3 else array[..., None]
+    color = whole.shape[2] == 3 and whole.dtype in (np.uint8, np.uint16)
+    parts = [slice(None)] if color else [slice(c, c + 1) for c in range(whole.shape[2])]
+    ranges = [(part, *_range(whole[..., part], mask)) for part in parts]
+
+    def stretch(block: np.ndarray) -> np.ndarray:
+        block = block if block.ndim == 3 else block[..., None]
+        out = np.empty(block.shape, np.float32)
+        for part, low, high in ranges:
+            out[..., part] = _stretched(block[..., part], low, high)
+        return out
+
+    return stretch
 
 
 def valid(array: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 
 from counterpoint.core.encoder import Encoder
 from counterpoint.core.errors import InputError
+from counterpoint.data.intensity import stretcher
 from counterpoint.registration import refine
 from counterpoint.registration.levels import Level, Pyramid, resized
 from counterpoint.registration.prepare import Prepared
@@ -95,13 +96,22 @@ def trained(fixed: Prepared, moving: Prepared, networks: Mapping[str, Encoder]) 
         if role not in networks:
             raise InputError(f"model: expected a network for the {role} image, found {', '.join(networks)}")
         network = networks[role]
+        array = image.image.array
         wanted, found = getattr(network.config, "channels", None), image.small.shape[2]
         if wanted != found:
             raise InputError(
                 f"model: its {role} network was trained on images of {wanted} channels, "
                 f"but {image.image.name} has {found}"
             )
-        maps = learned(network, image.small)
+        # At full resolution, as it was trained, however large: tile by tile, then averaged down.
+        stretch = stretcher(array, image.counts if image.factor == 1 else None)
+        maps = learned(
+            network,
+            array if array.ndim == 3 else array[..., None],
+            image.factor,
+            stretch,
+            margin=min(128, 16 * network.multiple),
+        )
         pyramids.append(Pyramid(maps, torch.from_numpy(image.counts.astype(np.float32)), image.matrix))
     return Measure("learned", pyramids[0].at, pyramids[1].at, refine.ncc)
 

@@ -46,12 +46,17 @@ class Prepared:
     @cached_property
     def strict(self) -> Pyramid:
         """Intensities without a constant frame."""
-        return self._pyramid(self.counts & unframed(gray(self.small)))
+        return self._pyramid(self._unframed(loose=False))
 
     @cached_property
     def loose(self) -> Pyramid:
         """Intensities without a nearly flat frame."""
-        return self._pyramid(self.counts & unframed(gray(self.small), loose=True))
+        return self._pyramid(self._unframed(loose=True))
+
+    def _unframed(self, loose: bool) -> np.ndarray:
+        """Pixels that count and belong to no frame; all that count, if the frame leaves next to nothing."""
+        mask = self.counts & unframed(gray(self.small), loose)
+        return mask if mask.sum() >= LEAST * LEAST else self.counts
 
     def _pyramid(self, mask: np.ndarray) -> Pyramid:
         maps = torch.from_numpy(np.ascontiguousarray(self.small.transpose(2, 0, 1)))
@@ -69,21 +74,24 @@ def prepare(image: Image, mask: np.ndarray | None, role: str) -> Prepared:
     if min(h, w) < LEAST:
         raise InputError(f"{name}: expected at least {LEAST} × {LEAST} pixels, found {w} × {h}")
     factor = -(-max(h, w) // MOST)
+    if min(h, w) // factor < LEAST:
+        raise InputError(f"{name}: expected sides of at most 1 to {MOST // LEAST}, found {w} × {h} pixels")
     counts = valid(image.array)
     if mask is not None:
         mask = np.asarray(mask)
         if mask.shape != (h, w):
             raise InputError(f"{role} mask: expected the image's shape {(h, w)}, found {mask.shape}")
         counts = counts & mask.astype(bool)
-    if counts.sum() < LEAST * LEAST:
+    kept = _kept(counts, factor)
+    if kept.sum() < LEAST * LEAST:
         raise InputError(
-            f"{name}: expected at least {LEAST * LEAST} finite pixels inside its mask, "
-            f"found {int(counts.sum())}"
+            f"{name}: expected at least {LEAST * LEAST * factor**2} finite pixels inside its mask, "
+            f"found {int(kept.sum()) * factor**2}"
         )
-    small = unit(_averaged(image.array, counts, factor), counts := _kept(counts, factor))
-    if np.ptp(small[counts], axis=0).max() == 0:
+    small = unit(_averaged(image.array, counts, factor), kept)
+    if np.ptp(small[kept], axis=0).max() == 0:
         raise InputError(f"{name}: expected an image with contrast, found the same value at every pixel")
-    return Prepared(image, small, counts, factor)
+    return Prepared(image, small, kept, factor)
 
 
 def _blocks(array: np.ndarray, factor: int) -> np.ndarray:
@@ -97,16 +105,19 @@ def _kept(counts: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _averaged(array: np.ndarray, counts: np.ndarray, factor: int) -> np.ndarray:
-    """Means of the finite pixels of blocks, a strip of rows at a time."""
+    """Means of the pixels of blocks that count, a strip of rows at a time; small integers stay integers."""
     if factor == 1:
         return array
+    work = np.result_type(array.dtype, np.float32)
+    kind = array.dtype if array.dtype.kind in "ui" and array.dtype.itemsize <= 2 else work
     strip = factor * max(1, (1 << 22) // (array.shape[1] * factor))
     out = []
     for top in range(0, array.shape[0] - factor + 1, strip):
-        rows = array[top : top + strip].astype(np.float32)
+        rows = array[top : top + strip].astype(work)
         ok = counts[top : top + strip]
         rows[~ok] = 0
         share = _blocks(ok.astype(np.float32), factor).mean((1, 3))
         mean = _blocks(rows, factor).mean((1, 3))
-        out.append(mean / np.maximum(share, 1e-6).reshape(share.shape + (1,) * (mean.ndim - 2)))
+        mean /= np.maximum(share, 1e-6).reshape(share.shape + (1,) * (mean.ndim - 2))
+        out.append((np.rint(mean) if kind != work else mean).astype(kind))
     return np.concatenate(out)

@@ -48,10 +48,10 @@ def look(points: Points, moving: Level, pixel: Tensor, spin: bool) -> tuple[Tens
     h, w = moving.mask.shape
     at = points.x @ pixel[:, :2].mT
     at = ((2 * at + 1) / torch.tensor([w, h]) - 1)[:, None]
-    both = torch.cat((moving.maps, moving.mask[None]))[None].expand(len(pixel), -1, -1, -1)
+    both = moving.weighted.expand(len(pixel), -1, -1, -1)
     got = F.grid_sample(both, at, align_corners=False)[:, :, 0]
-    maps = spun(got[:, :-1], pixel[:, :2, :2]) if spin else got[:, :-1]
-    return maps, got[:, -1] * points.weight
+    maps, weight = got[:, :-1] / got[:, -1:].clamp_min(1e-3), got[:, -1]
+    return (spun(maps, pixel[:, :2, :2]) if spin else maps), weight * points.weight
 
 
 def ncc(f: Tensor, g: Tensor, w: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def mutual_information(f: Tensor, g: Tensor, w: Tensor, bins: int = 32) -> Tenso
     first = position.detach().floor()
     u = position - first
     taps = ((1 - u) ** 3, 3 * u**3 - 6 * u**2 + 4, -3 * u**3 + 3 * u**2 + 3 * u + 1, u**3)
-    joint = torch.zeros(k, bins * bins)
+    joint = w.new_zeros(k, bins * bins)
     base = row * bins + first.long() - 1
     for i, tap in enumerate(taps):
         joint = joint.scatter_add(1, base + i, tap / 6 * w)
@@ -128,6 +128,8 @@ def climb(
     """
     to_moving = np.linalg.inv(moving.matrix)
     pixel0 = torch.from_numpy(to_moving @ start @ fixed).float()
+    # Pixels need not be square, so the motion is made in physical space, where its kind is meant.
+    there, back = (torch.from_numpy(m[:2, :2]).float() for m in (moving.matrix, to_moving))
     center = points.x[:, :2].mean(0)
     radius = float((points.x[:, :2] - center).norm(dim=1).max().clamp_min(1.0))
     free = FREE[kind]
@@ -139,7 +141,7 @@ def climb(
 
     def pixel(p: Tensor) -> Tensor:
         q = p * lengths
-        linear = motion(q, kind) @ pixel0[:, :2, :2]
+        linear = back @ motion(q, kind) @ there @ pixel0[:, :2, :2]
         anchor = pixel0[:, :2, :2] @ center + pixel0[:, :2, 2]
         t = anchor + q[:, -2:] - (linear @ center)
         top = torch.cat((linear, t[:, :, None]), 2)

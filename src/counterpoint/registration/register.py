@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 
 from counterpoint.core.encoder import Encoder
 from counterpoint.core.errors import InputError, unknown
@@ -18,7 +20,7 @@ from counterpoint.data.image import Image
 from counterpoint.data.read import read_image
 from counterpoint.registration.confirm import Ranking, confirm
 from counterpoint.registration.measure import Measure, classical, trained
-from counterpoint.registration.prepare import Prepared, prepare
+from counterpoint.registration.prepare import MOST, Prepared, prepare
 from counterpoint.registration.quality import Quality, judge
 from counterpoint.registration.refine import FREE, Kind, climb, sample
 from counterpoint.registration.result import Registration
@@ -31,7 +33,7 @@ CANDIDATES = 24
 """Peaks of one search that are followed."""
 CONVINCING = (0.25, 5.0)
 """Margin and prominence at which no further measure is tried."""
-FINEST = 1024
+FINEST = MOST
 """Longest side, in pixels, of the level on which refinement ends."""
 
 
@@ -130,7 +132,8 @@ def register(
     if model is not None:
         networks = load_networks(model) if isinstance(model, str | Path) else model
         say("representing both images")
-        measures: Sequence[Measure] = [trained(*pair, networks)]
+        with one_thread():
+            measures: Sequence[Measure] = [trained(*pair, networks)]
     else:
         measures = classical(*pair)
     found = align(pair, measures, options, say)
@@ -149,11 +152,23 @@ def align(
         InputError: there is no place where the images overlap as much as asked.
     """
     start = time.perf_counter()
-    matrix, ranking, quality = _best(pair, measures, options, say)
+    with one_thread():
+        matrix, ranking, quality = _best(pair, measures, options, say)
     transform = Transform(matrix, options.transform)
     return Registration(
         transform, quality, pair[0].image, pair[1].image, ranking.measure, time.perf_counter() - start
     )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in one order, so that a result does not depend on the number of cores; threads gain little here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def as_image(source: Source, spacing: tuple[float, float] | None = None) -> Image:
@@ -258,9 +273,9 @@ def _refined(pair: Pair, ranking: Ranking, options: Options) -> np.ndarray:
 
 
 def _finer(pair: Pair) -> list[float]:
-    """Pixel sizes from half that of the search down to the finest."""
+    """Pixel sizes from that of the search, where an affine map may still change much, down to the finest."""
     coarse, finest = _spacing(pair, COARSE), _spacing(pair, FINEST)
-    sizes = [coarse / 2**i for i in range(1, 6) if coarse / 2**i > 1.5 * finest]
+    sizes = [coarse / 2**i for i in range(6) if coarse / 2**i > 1.5 * finest]
     return [*sizes, finest]
 
 

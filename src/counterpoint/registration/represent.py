@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from itertools import product
 
 import numpy as np
@@ -15,7 +17,7 @@ from counterpoint.registration.levels import Level
 
 
 def smooth(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (C, H, W) with reflected borders; ``sigma`` in pixels."""
+    """Gaussian blur of (C, H, W) ; the border is continued; ``sigma`` in pixels."""
     radius = max(1, int(3 * sigma + 0.5))
     t = torch.arange(-radius, radius + 1, dtype=x.dtype)
     k = torch.exp(-0.5 * (t / sigma) ** 2)
@@ -34,7 +36,8 @@ def normalized_gradient(level: Level, sigma: float = 1.0, reach: float = 6.0) ->
     normalized gradient field measure of Haber and Modersitzki (2006). ε² is half the mean of tr J within
     ``reach`` pixels plus 2 % of that of the image, so that a weak vessel counts as much as a sharp rim.
     """
-    x = smooth(level.maps, sigma)
+    # Divided by the blurred mask, so that what is masked does not bleed into what is not.
+    x = smooth(level.maps * level.mask, sigma) / smooth(level.mask[None], sigma).clamp_min(1e-3)
     gy, gx = torch.gradient(x, dim=(1, 2))
     j = torch.stack((gx.square() - gy.square(), 2 * gx * gy, gx.square() + gy.square())).sum(1)
     # Gradients across a mask's edge are not the image's.
@@ -42,8 +45,8 @@ def normalized_gradient(level: Level, sigma: float = 1.0, reach: float = 6.0) ->
     energy = j[2] * inner
     mean = energy.sum() / inner.sum().clamp_min(1.0)
     local = smooth(energy[None], reach)[0] / smooth(inner[None], reach)[0].clamp_min(1e-3)
-    maps = j[:2] / (energy + 0.5 * local + 0.02 * mean + 1e-12)
-    return Level(maps * inner, inner * level.mask, level.matrix)
+    maps = j[:2] / (j[2] + 0.5 * local + 0.02 * mean + 1e-12)
+    return Level(maps * (inner > 0), inner, level.matrix)
 
 
 def intensity(level: Level) -> Level:
@@ -54,32 +57,47 @@ def intensity(level: Level) -> Level:
         else torch.full((len(level.maps),), 1 / len(level.maps))
     )
     gray = (level.maps * weights[:, None, None]).sum(0, keepdim=True)
-    inside = gray[0][level.mask > 0.5]
+    inside = gray[0][_counting(level)]
     low, high = inside.min(), inside.max()
-    return Level((gray - low) / (high - low).clamp_min(1e-6) * level.mask, level.mask, level.matrix)
+    stretched = ((gray - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
+    return Level(stretched * (level.mask > 0), level.mask, level.matrix)
 
 
 def categories(level: Level, count: int = 6) -> Level:
-    """One-hot channels (count, H, W) of k-means clusters of the channels' values."""
+    """One-hot channels (count, H, W) of k-means clusters of the channels' values; fewer are all there are."""
     from sklearn.cluster import KMeans
 
     values = level.maps.flatten(1).T.numpy()
-    inside = values[level.mask.flatten().numpy() > 0.5]
-    means = KMeans(count, n_init="auto", random_state=0, max_iter=30).fit(
-        inside[:: max(1, len(inside) // 4000)]
-    )
+    inside = values[_counting(level).flatten().numpy()]
+    some = inside[:: max(1, len(inside) // 4000)]
+    clusters = min(count, len(np.unique(some, axis=0)))
+    means = KMeans(clusters, n_init="auto", random_state=0, max_iter=30).fit(some)
     which = torch.from_numpy(means.predict(values)).long().view(level.mask.shape)
-    return Level(F.one_hot(which, count).permute(2, 0, 1).float(), level.mask, level.matrix)
+    one_hot = F.one_hot(which, count).permute(2, 0, 1).float()
+    return Level(one_hot * (level.mask > 0), level.mask, level.matrix)
+
+
+def _counting(level: Level) -> Tensor:
+    """(H, W) bool: pixels that count at least half as much as any; never none."""
+    return level.mask >= 0.5 * level.mask.max()
 
 
 def learned(
-    network: Encoder, image: np.ndarray, factor: int = 1, tile: int = 768, margin: int = 128
+    network: Encoder,
+    image: np.ndarray,
+    factor: int = 1,
+    stretch: Callable[[np.ndarray], np.ndarray] | None = None,
+    tile: int = 768,
+    margin: int = 128,
 ) -> Tensor:
-    """Maps (C, h, w) of a trained network for an image (H, W, C) in [0, 1], averaged down by ``factor``.
+    """Maps (C, h, w) of a trained network for an image (H, W, C), averaged down by ``factor``.
 
     The image is reflected at its border and worked off in tiles that overlap by ``margin`` pixels, so that
-    memory is bounded and no seam is seen.
+    memory is bounded and no seam is seen. ``stretch`` brings a tile to [0, 1]; without it the image is there
+    already. A network in training mode is not touched: a copy is evaluated.
     """
+    if network.training:
+        network = deepcopy(network).eval()
     h, w = (n // factor for n in image.shape[:2])
     step = tile // factor * factor
     out = torch.zeros(network.out_dim, h, w)
@@ -99,7 +117,8 @@ def learned(
             _reflected(np.arange(a, b), n)
             for a, b, n in ((top, down, image.shape[0]), (left, over, image.shape[1]))
         ]
-        part = torch.from_numpy(np.ascontiguousarray(image[np.ix_(*pick)].transpose(2, 0, 1)))[None]
+        block = image[np.ix_(*pick)] if stretch is None else stretch(image[np.ix_(*pick)])
+        part = torch.from_numpy(np.ascontiguousarray(block.transpose(2, 0, 1)))[None]
         with torch.inference_mode():
             maps = network(part)[0, :, y - top : bottom - top, x - left : right - left]
         if factor > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from counterpoint.data.image import Image
 from counterpoint.registration.transform import Transform
-from counterpoint.registration.warp import Order, warp
+from counterpoint.registration.warp import Order, overlap, warp
 
 if TYPE_CHECKING:
     from counterpoint.registration.measure import Measure
@@ -68,12 +68,20 @@ class Registration:
 
     def inverse(self) -> Registration:
         """The same registration with the roles of the images exchanged."""
-        return Registration(
-            self.transform.inverse(), self.quality, self.moving, self.fixed, self.measure, self.seconds
+        back, fixed, moving = self.transform.inverse(), self.moving, self.fixed
+        agreement = self.quality.agreement * np.sqrt(abs(np.linalg.det(self.matrix[:2, :2])))
+        quality = replace(
+            self.quality,
+            overlap=overlap(back, fixed.grid, moving.grid),
+            agreement=float(agreement),
+            share=float(agreement / fixed.grid.size[0]),
         )
+        m = self.measure
+        measure = replace(m, fixed=m.moving, moving=m.fixed, rough=m.rough and m.rough[::-1])
+        return Registration(back, quality, fixed, moving, measure, self.seconds)
 
     def compose(self, first: Registration) -> Transform:
-        """From ``first``'s fixed image through its moving image, which is our fixed one, to our moving one."""
+        """From ``first``'s fixed image through its moving image, our fixed one, to our moving image."""
         return self.transform.compose(first.transform)
 
     def save(self, path: Path | str, dimension: Literal[2, 3] = 2) -> None:

@@ -140,9 +140,7 @@ def summary(rows: Iterable[Outcome], seed: int = 0) -> list[Score]:
     return scores
 
 
-def run(
-    method: Callable[[np.ndarray, np.ndarray], Any], trial: Trial, name: str, stamp: str = ""
-) -> Outcome:
+def run(method: Callable[[np.ndarray, np.ndarray], Any], trial: Trial, name: str, stamp: str = "") -> Outcome:
     """Put one trial to ``method``; ``stamp`` is the hash of its settings that goes into the row."""
     fixed, moving, drawn, off = pose(trial)
     width = fixed.shape[1]

@@ -39,11 +39,14 @@ def poses(
     mirror: bool = False,
     angles: tuple[float, float] = (-180.0, 180.0),
 ) -> list[np.ndarray]:
-    """(2, 2) linear parts over a range of angles in degrees, scales and, if asked for, mirror images."""
-    low, high = angles
-    full = high - low >= 360
-    count = max(1, int(np.ceil((high - low) / angle_step)))
-    turns = np.radians(low + (high - low) * np.arange(count if full else count + 1) / count)
+    """(2, 2) linear parts over a range of angles in degrees, scales and, if asked for, mirror images.
+
+    A mirror image is y → -y before the turn. Neighbors are at most ``angle_step`` degrees apart.
+    """
+    low, width = angles[0], min(angles[1] - angles[0], 360.0)
+    count = int(np.ceil(width / angle_step))
+    # A full circle ends where it began; a range of no width is one angle.
+    turns = np.radians(low + width * np.arange(count if width == 360 else count + 1) / max(count, 1))
     flips = (1.0, -1.0) if mirror else (1.0,)
     return [
         s * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) @ np.diag([1.0, f])
@@ -72,10 +75,10 @@ class Search:
         """``overlap``: least share of the smaller image; ``spin``: the maps are double-angle channels."""
         self.fixed, self.moving, self.overlap, self.spin = fixed, moving, overlap, spin
         self.to_moving = np.linalg.inv(moving.matrix)
-        self.area = float(min(fixed.mask.sum(), moving.mask.sum() * self._area_ratio()))
 
-    def _area_ratio(self) -> float:
-        return abs(np.linalg.det(self.moving.matrix[:2, :2]) / np.linalg.det(self.fixed.matrix[:2, :2]))
+    def _area(self, pixel: np.ndarray) -> float:
+        """Pixels of the smaller image, as the fixed level counts them; ``pixel``: (2, 2) fixed → moving."""
+        return float(min(self.fixed.mask.sum(), self.moving.mask.sum() / abs(np.linalg.det(pixel))))
 
     def run(
         self, linear: Sequence[np.ndarray], score: str = "ncc", per_pose: int = 3, chunk: int = 8
@@ -87,20 +90,30 @@ class Search:
     def _chunks(
         self, linear: Sequence[np.ndarray], score: str, chunk: int
     ) -> Iterator[tuple[int, list[np.ndarray], Tensor, Tensor]]:
-        h, w = self.fixed.mask.shape
         pixel = [self.to_moving[:2, :2] @ a @ self.fixed.matrix[:2, :2] for a in linear]
         mh, mw = self.moving.mask.shape
         reach = np.max([np.abs(np.linalg.inv(b)) @ (mw, mh) for b in pixel], axis=0)
         canvas = (int(np.ceil(reach[1])) + 1, int(np.ceil(reach[0])) + 1)
-        pad = [_fast(int(0.9 * (a + b))) for a, b in zip((h, w), canvas, strict=True)]
-        pad = [max(p, a, b) for p, a, b in zip(pad, (h, w), canvas, strict=True)]
+        area = [self._area(b) for b in pixel]
+        pad = self._pad(canvas, min(area))
         scorer = {"ncc": _NCC, "mi": _MutualInformation}[score](self.fixed, pad)
         for start in range(0, len(pixel), chunk):
             part = pixel[start : start + chunk]
             maps, mask = self._turned(part, canvas, nearest=score == "mi")
             value, count = scorer(maps, mask)
-            value = value.masked_fill(count < self.overlap * self.area, -torch.inf)
-            yield start, [self._canvas_to_moving(b, canvas) for b in part], value, count
+            whole = torch.tensor(area[start : start + chunk])[:, None, None]
+            value = value.masked_fill(count < (self.overlap * whole).clamp_min(1.0), -torch.inf)
+            yield start, [self._canvas_to_moving(b, canvas) for b in part], value, count / whole
+
+    def _pad(self, canvas: tuple[int, int], area: float) -> list[int]:
+        """Periods (rows, columns) of the circular correlation.
+
+        Two shifts that fall onto each other overlap, together, by (fixed + canvas - period) rows or columns.
+        The period leaves that too little for them to be accepted.
+        """
+        pairs = list(zip(self.fixed.mask.shape, canvas, strict=True))
+        least = [self.overlap * area / min(pair) for pair in reversed(pairs)]
+        return [_fast(max(a, b, a + b + 1 - int(np.ceil(n)))) for (a, b), n in zip(pairs, least, strict=True)]
 
     def _canvas_to_moving(self, b: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
         """(3, 3): canvas pixel → moving pixel, center on center."""
@@ -119,13 +132,13 @@ class Search:
         y, x = torch.meshgrid(torch.arange(canvas[0]), torch.arange(canvas[1]), indexing="ij")
         at = torch.stack((x, y), -1).float() @ m[:, None, :2, :2].mT + m[:, None, None, :2, 2]
         at = (2 * at + 1) / torch.tensor([mw, mh]) - 1
-        both = torch.cat((self.moving.maps, self.moving.mask[None])).expand(len(part), -1, -1, -1)
+        both = self.moving.weighted.expand(len(part), -1, -1, -1)
         out = F.grid_sample(both, at, mode="nearest" if nearest else "bilinear", align_corners=False)
-        maps, mask = out[:, :-1], out[:, -1]
+        maps, mask = out[:, :-1] / out[:, -1:].clamp_min(1e-3), out[:, -1]
         return (spun(maps, m[:, :2, :2]) if self.spin else maps), mask
 
     def _peaks(
-        self, start: int, back: list[np.ndarray], value: Tensor, count: Tensor, per_pose: int
+        self, start: int, back: list[np.ndarray], value: Tensor, share: Tensor, per_pose: int
     ) -> Iterator[Peak]:
         top = F.max_pool2d(value[:, None], 5, 1, 2)[:, 0]
         best, where = value.masked_fill(value < top, -torch.inf).flatten(1).topk(per_pose)
@@ -135,13 +148,12 @@ class Search:
                 if not np.isfinite(v):
                     continue
                 sy, sx = divmod(k, cols)
-                n = float(count[i, sy, sx]) / self.area
                 # fixed pixel x lies on canvas pixel x + shift; shifts past the half are negative ones
                 h, w = self.fixed.mask.shape
                 shift = np.eye(3)
                 shift[:2, 2] = (_signed(sx, cols, w), _signed(sy, rows, h))
                 matrix = self.moving.matrix @ b @ shift @ np.linalg.inv(self.fixed.matrix)
-                yield Peak(matrix, v, n, start + i)
+                yield Peak(matrix, v, float(share[i, sy, sx]), start + i)
 
 
 def _signed(k: int, period: int, fixed: int) -> int:
