@@ -53,8 +53,8 @@ def scene(kind: str, size: int) -> tuple[np.ndarray, np.ndarray]:
         eye = retina()[193:1217, 193:1217].astype(np.float32) / 255
         images = [eye[..., 1], 1 - np.sqrt(eye[..., 0])]
     smaller = size < images[0].shape[0]
-    scaled = [resize(i, (size, size), order=1 if smaller else 3, anti_aliasing=smaller) for i in images]
-    return scaled[0].astype(np.float32), scaled[1].astype(np.float32)
+    fixed, moving = (resize(i, (size, size), 1 if smaller else 3, anti_aliasing=smaller) for i in images)
+    return np.asarray(fixed, np.float32), np.asarray(moving, np.float32)
 
 
 def draws(kind: str, size: int, seed: int, repeats: int) -> list[dict[str, np.ndarray]]:
@@ -74,15 +74,16 @@ def train(size: int, folder: Path) -> None:
     from counterpoint.train.config import TrainConfig
     from counterpoint.train.loop import fit, fresh
     from counterpoint.train.optim import OptimConfig
+    from counterpoint.views.patches import tile_side
 
     factor = size / 256
     shape = round(512 * factor), round(TRAINED_ON * factor)
-    pair = [resize(s[:, :TRAINED_ON], shape, order=3).astype(np.float32) for s in stains()]
-    method = fresh(CoMIR.Config(size=32 if size == 256 else 64, noise=0.1), 0)
-    data = AlignedPatches([(pair[0], pair[1])], method.views.tile, 1024)
+    fixed, moving = (np.asarray(resize(s[:, :TRAINED_ON], shape, 3), np.float32) for s in stains())
+    comir = CoMIR.Config(size=32 if size == 256 else 64, noise=0.1)
+    data = AlignedPatches([(fixed, moving)], tile_side(comir.size), 1024)
     optim = OptimConfig(name="adam", lr=4e-3, weight_decay=0.0, schedule="onecycle", warmup=0.1)
     config = TrainConfig(steps=STEPS, batch=24, clip_each="role", optim=optim, save_every=STEPS)
-    fit(method, data, config, folder, progress=False)
+    fit(fresh(comir, 0), data, config, folder, progress=False)
 
 
 def method(name: str, threads: int, model: Path) -> Method:
