@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from typing import Annotated, Any
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 
-from counterpoint.cli.console import outputs, parsed, say, show
+from counterpoint.cli.console import Flag, Out, outputs, parsed, say, show, to_json
+from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import write_text
 from counterpoint.core.networks import load_networks
 from counterpoint.core.rng import fold
@@ -26,12 +29,14 @@ from counterpoint.data.aligned import AlignedPatches
 from counterpoint.data.stains import stains
 from counterpoint.methods.registration.comir import CoMIR
 from counterpoint.procedures.registration.mattes import Mattes
+from counterpoint.registration.align import align
 from counterpoint.registration.measure import Measure, gradient, raw
+from counterpoint.registration.options import Options
 from counterpoint.registration.prepare import prepare
 from counterpoint.registration.protocol import Draw, Trial, make_pair
-from counterpoint.registration.register import Options, align, as_image, register
+from counterpoint.registration.register import as_image, register
 from counterpoint.registration.report import add_overlays, versions
-from counterpoint.registration.scoring import Outcome, Score, run, summary
+from counterpoint.registration.scoring import TOLERANCE, Outcome, Score, run, summary
 from counterpoint.report.figures import error_scatter, loss_curve, success_bars
 from counterpoint.report.page import Page
 from counterpoint.train.config import TrainConfig
@@ -51,6 +56,12 @@ ARMS = {
     "mi": "mutual information (SimpleITK, tuned), one start",
     "mi 12 starts": "mutual information (SimpleITK, tuned), 12 starts around the circle",
 }
+ABOUT = (
+    "Hematoxylin (fixed) and DAB (moving) of an immunohistochemistry image. A representation is learned from "
+    "the left part of the image; the pairs below are cut from the right part, turned by any angle and "
+    f"shifted by up to {SHIFT:.0f} pixels. The stains are blurred differently and given independent noise, so "
+    "that no pixel noise is shared."
+)
 METHOD = CoMIR.Config(size=32, noise=0.1)
 TRAIN = TrainConfig(
     steps=400, batch=48, clip_each="role", save_every=100,
@@ -60,20 +71,24 @@ TRAIN = TrainConfig(
 
 @dataclass(frozen=True)
 class Args:
-    """Hematoxylin and DAB, two stains of one tissue section: learn to register them, and see how well it works.
+    """Hematoxylin and DAB, two stains of one tissue section: learn to register them, see how well it works.
 
     Trains on the left part of the image that comes with scikit-image and registers pairs cut from the right
     part, turned by any angle and shifted, beside mutual information and classical representations.
     """
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("counterpoint-demo")
+    out: Out = Path("counterpoint-demo")
     """Folder for the trained run, the figures and report.html."""
     seed: int = 0
     """Of the training; the test pairs stay the same."""
     pairs: int = 20
     """How many test pairs."""
-    json: bool = False
+    json: Flag = False
     """Print one JSON object on standard output."""
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1:
+            raise InputError(f"pairs: expected at least 1, found {self.pairs}")
 
 
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
@@ -86,38 +101,29 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
         say(f"registering {args.pairs} pairs of the right part in {len(ARMS)} ways (2 of 2)")
         rows = list(_rows(args))
         scores = [s for s in summary(rows) if s.level == "total"]
+        arms = {
+            s.method: {"success": s.success, "of": s.of, "median_px": s.median, "cpu_seconds": s.cpu}
+            for s in scores
+        }
+        report = write_report(args, rows, scores, training)
         seconds = time.perf_counter() - began
-        write_report(args, rows, scores, training)
-    arms = {
-        s.method: {"success": s.success, "of": s.of, "median_px": s.median, "cpu_seconds": s.cpu}
-        for s in scores
-    }
-    answer = {
-        "arms": arms,
-        "training_cpu_seconds": training,
-        "seconds": seconds,
-        "report": str(args.out / "report.html"),
-    }
-    write_text(args.out / "results.json", json.dumps(answer, indent=1))
-    show(
-        "Registrations within 2 % of the width, at ±180°",
-        COLUMNS,
-        [_cells(s) for s in scores],
-        as_json=args.json,
-    )
-    say(f"the report is {args.out / 'report.html'} ({seconds:.0f} s in all)")
+        answer = {"arms": arms, "training_cpu_seconds": training, "seconds": seconds, "report": report}
+        write_text(args.out / "results.json", to_json(answer, indent=1))
+    title = "Registrations within 2 % of the width, at ±180°"
+    show(title, COLUMNS, [_cells(s) for s in scores], as_json=args.json)
+    say(f"the report is {report} ({seconds:.0f} s in all)")
     return answer, 0
 
 
-def train(folder: Path, seed: int) -> float:
-    """Train CoMIR on the left part; returns the CPU-seconds it took (0 if it was done before)."""
+def train(folder: Path, seed: int) -> float | None:
+    """Train CoMIR on the left part; returns the CPU-seconds it took, None if some was done before."""
     method = fresh(METHOD, seed)
     pair = tuple(stain[:, TRAINED] for stain in stains())
-    config = TrainConfig.from_dict(TRAIN.to_dict() | {"seed": seed})
+    config = replace(TRAIN, seed=seed)
     data = AlignedPatches([(pair[0], pair[1])], side=method.views.tile, length=TRAIN.batch * 100)  # pyright: ignore[reportAttributeAccessIssue]
     start = time.process_time()
     done = fit(method, data, config, folder, about={"image": "immunohistochemistry, columns 0 to 223"})
-    return 0.0 if done.already_done else time.process_time() - start
+    return None if done.resumed_from else time.process_time() - start
 
 
 def test_pair(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,16 +146,42 @@ def _rows(args: Args) -> Iterator[Outcome]:
     """All trials, worked off by as many processes as there are cores; each measures its own CPU time."""
     jobs = list(product(ARMS, range(args.pairs)))
     workers = max(1, min(os.cpu_count() or 1, 8))
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = [pool.submit(trial, arm, i, str(args.out / "run")) for arm, i in jobs]
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
         try:
+            with _deaf():
+                futures = [pool.submit(trial, arm, i, str(args.out / "run")) for arm, i in jobs]
             for (arm, i), future in zip(jobs, futures, strict=True):
                 yield future.result()
                 if i == args.pairs - 1:
                     say(f"  {arm}: done")
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():  # what they are at is no longer wanted
+                worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise WorkError("a process that registered pairs was ended from outside") from None
             raise
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started in the block do not hear ctrl-C; this one does, and ends them without a word."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # is handed down, and heeded while they still load
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin() -> None:
+    """Make this process a worker: one thread, and an end when the process that started it is no more."""
+    torch.set_num_threads(1)
+    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def trial(arm: str, index: int, folder: str) -> Outcome:
@@ -172,7 +204,7 @@ def _arm(arm: str, folder: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray
 
 def _by(measure: Callable[..., Measure], fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
     pair = prepare(as_image(fixed), None, "fixed"), prepare(as_image(moving), None, "moving")
-    return align(pair, [measure(*pair)], Options()).matrix
+    return align(pair, lambda f, m: [measure(f, m)], Options()).matrix
 
 
 COLUMNS = ("method", "success", "95 % interval", "median px", "CPU s a pair")
@@ -183,36 +215,50 @@ def _cells(s: Score) -> tuple[object, ...]:
     return (s.method, f"{s.success} of {s.of}", f"{low:.0%} – {high:.0%}", f"{s.median:.2f}", f"{s.cpu:.2f}")
 
 
-def write_report(args: Args, rows: list[Outcome], scores: list[Score], training: float) -> None:
-    """The page a new user looks at."""
+def write_report(
+    args: Args, rows: Sequence[Outcome], scores: Sequence[Score], training: float | None
+) -> Path:
+    """The page a new user looks at; returns where it is."""
     learned = next(s for s in scores if s.method == "learned")
-    page = Page("Two stains of one tissue, registered at any rotation", (
-        "Hematoxylin (fixed) and DAB (moving) of an immunohistochemistry image. A representation is learned from "
-        "the left part of the image; the pairs below are cut from the right part, turned by any angle and shifted "
-        f"by up to {SHIFT:.0f} pixels. The stains are blurred differently and given independent noise, so that no "
-        "pixel noise is shared."))  # fmt: skip
-    page.verdict(f"{learned.success} of {learned.of} pairs registered, median error {learned.median:.2f} pixels",
-                 learned.success >= 0.95 * learned.of, f"Trained in {training:.0f} CPU-seconds.")  # fmt: skip
-    page.section("Beside other ways", "Success: mean corner error of at most 2 % of the width (5.1 pixels).")
-    page.table(("method", "what it is", *COLUMNS[1:]), [(s.method, ARMS[s.method], *_cells(s)[1:]) for s in scores],
-               best={"success": "max", "median px": "min"})  # fmt: skip
-    page.figures([
-        ("Share of successful registrations, with 95 % intervals",
-         success_bars({s.method: (s.success, s.of, *s.interval) for s in scores})),
-        ("Error of each registration against the displacement it started from", error_scatter(
-            [r.initial for r in rows if r.method == "learned"],
-            {arm: [np.nan if r.error is None else r.error for r in rows if r.method == arm] for arm in ARMS},
-            threshold=0.02 * SIZE)),
-    ])  # fmt: skip
+    page = Page("Two stains of one tissue, registered at any rotation", ABOUT)
+    page.verdict(
+        f"{learned.success} of {learned.of} pairs registered, median error {learned.median:.2f} pixels",
+        learned.success >= 0.95 * learned.of,
+        f"Trained in {training:.0f} CPU-seconds." if training is not None else "Trained before.",
+    )
+    threshold = TOLERANCE * SIZE
+    page.section(
+        "Beside other ways",
+        f"Success: mean corner error of at most 2 % of the width ({threshold:.1f} pixels).",
+    )
+    page.table(
+        ("method", "what it is", *COLUMNS[1:]),
+        [(s.method, ARMS[s.method], *_cells(s)[1:]) for s in scores],
+        best={"success": "max", "median px": "min"},
+    )
+    shares = success_bars({s.method: (s.success, s.of, *s.interval) for s in scores})
+    initial = [r.initial for r in rows if r.method == "learned"]
+    errors = {
+        s.method: [np.nan if r.error is None else r.error for r in rows if r.method == s.method]
+        for s in scores
+    }
+    scatter = error_scatter(initial, errors, threshold=threshold)
+    page.figures(
+        [
+            ("Share of successful registrations, with 95 % intervals", shares),
+            ("Error of each registration against the displacement it started from", scatter),
+        ]
+    )
     fixed, moving, _ = test_pair(0)
     add_overlays(page, register(fixed, moving, args.out / "run"), "One of the pairs")
     log = read_log(args.out / "run")
+    losses = {"loss": [line["loss"] for line in log]}
     page.section("Training")
-    page.figures([("Contrastive loss", loss_curve([line["step"] for line in log],
-                                                  {"loss": [line["loss"] for line in log]}, smooth=10))])  # fmt: skip
-    page.settings(
-        {"method": METHOD.to_dict(), "train": TRAIN.to_dict() | {"seed": args.seed}, "versions": versions()}
-    )
-    page.settings({"rows": {f"{r.method}, {r.pair}": f"{r.error} px" for r in rows}}, "Every registration")
+    page.figures([("Contrastive loss", loss_curve([line["step"] for line in log], losses, smooth=10))])
+    settings = {"method": METHOD.to_dict(), "train": TRAIN.to_dict() | {"seed": args.seed}}
+    page.settings(settings | {"versions": versions()})
+    every = {f"{r.method}, {r.pair}": r.failure or f"{r.error:.2f} px" for r in rows}
+    page.settings({"rows": every}, "Every registration")
     page.write(args.out / "report.html")
-    write_text(args.out / "rows.jsonl", "".join(json.dumps(asdict(r)) + "\n" for r in rows))
+    write_text(args.out / "rows.jsonl", "".join(to_json(asdict(r)) + "\n" for r in rows))
+    return args.out / "report.html"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -38,41 +40,66 @@ def commands() -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+    code = run(list(sys.argv[1:] if argv is None else argv))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done; ctrl-C would only spoil the exit
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it, or the disk is full; Python itself must not try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or FAILED
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:
     """Run one command; returns the exit code. A user's mistake is one sentence, never a traceback."""
+    try:
+        answer, code = _called(argv)
+    except SystemExit as stop:  # after a command's help
+        return DONE if stop.code is None else int(stop.code)
+    except BrokenPipeError:  # nobody is left to be told
+        return FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        answer, code = _failed(error)
+    if "--json" in argv and answer:
+        from counterpoint.cli.console import to_json
+
+        print(to_json(answer))  # noqa: T201
+    return code
+
+
+def _called(argv: list[str]) -> tuple[dict[str, Any], int]:
     known = commands()
     if not argv or argv[0] in ("-h", "--help"):
         width = max(map(len, known))
         print(USAGE.format(commands="\n".join(f"  {n:{width}}  {line}" for n, line in known.items())))  # noqa: T201
-        return DONE if argv else WRONG
+        return {}, DONE if argv else WRONG
     if argv[0] == "--version":
         print(version("counterpoint"))  # noqa: T201
-        return DONE
-    as_json = "--json" in argv
-    try:
-        if argv[0] not in known:
-            raise unknown("command", argv[0], known)
-        module = importlib.import_module(f"counterpoint.cli.{argv[0]}")
-        answer, code = module.command(argv[1:])
-    except InputError as error:
-        return _failed(str(error), WRONG, as_json)
-    except (WorkError, MemoryError) as error:
-        return _failed(str(error) or "there is not enough memory", FAILED, as_json)
-    except KeyboardInterrupt:
-        return _failed("interrupted; what was finished is kept", INTERRUPTED, as_json)
-    except BrokenPipeError:
-        return FAILED
-    if as_json:
-        print(json.dumps(answer))  # noqa: T201
-    return code
+        return {}, DONE
+    if argv[0] not in known:
+        raise unknown("command", argv[0], known)
+    return importlib.import_module(f"counterpoint.cli.{argv[0]}").command(argv[1:])
 
 
-def _failed(sentence: str, code: int, as_json: bool) -> int:
-    answer: dict[str, Any] = {"error": sentence, "code": code}
-    print(f"counterpoint: {sentence}", file=sys.stderr)  # noqa: T201
-    if as_json:
-        print(json.dumps(answer))  # noqa: T201
-    return code
+def _failed(error: BaseException) -> tuple[dict[str, Any], int]:
+    """Say what went wrong on standard error; returns the JSON answer and the exit code."""
+    from counterpoint.cli.console import printable, say
+
+    code = FAILED
+    match error:
+        case InputError():
+            sentence, code = str(error), WRONG
+        case KeyboardInterrupt():
+            sentence, code = "interrupted; what was finished is kept", INTERRUPTED
+        case WorkError():
+            sentence = str(error)
+        case MemoryError():
+            sentence = str(error) or "there is not enough memory"
+        case OSError():
+            sentence = f"{error.filename or 'files'}: {error.strerror or error}"
+        case _:  # not the user's fault: whoever mends it needs to know where it came from
+            traceback.print_exception(error)
+            sentence = f"a fault in counterpoint itself: {type(error).__name__}: {error}"
+    say(f"counterpoint: {sentence}")
+    return {"error": printable(sentence), "code": code}, code

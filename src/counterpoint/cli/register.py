@@ -7,22 +7,47 @@ import io
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 
-from counterpoint.cli.console import outputs, parsed, plain, say, show
+from counterpoint.cli.console import (
+    File,
+    Flag,
+    Out,
+    Spacing,
+    Word,
+    outputs,
+    parsed,
+    plain,
+    say,
+    show,
+)
+from counterpoint.cli.pairs import channel
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import write_text
-from counterpoint.core.networks import load_networks
+from counterpoint.core.networks import FILE, load_networks
+from counterpoint.data.image import Image
 from counterpoint.data.pairs import Pair, read_pairs_csv
 from counterpoint.data.read import read_image
 from counterpoint.data.write import suffix_like, write_image
-from counterpoint.registration.register import Model, Options, register
+from counterpoint.registration.options import Options
+from counterpoint.registration.register import Model, register
 from counterpoint.registration.report import write_report
 from counterpoint.registration.result import Registration
+
+RESULT, TABLE = "result.json", "summary.csv"
+ENTRIES = [(f"a{i + 1}{j + 1}", i, j) for i in range(2) for j in range(3)]
+"""Columns of the table that hold the matrix, as "score" reads them."""
+COLUMNS = (
+    "name", "error", "trust", "trusted", "reason", *(name for name, _, _ in ENTRIES),
+    "transform_file", "registered", "report", "seconds",
+)  # fmt: skip
+"""Of the table."""
 
 
 @dataclass(frozen=True)
@@ -30,167 +55,193 @@ class Args:
     """Find the transform that brings MOVING onto FIXED, from any rotation.
 
     Writes into the output folder: the moving image on the fixed image's pixels, the transform as .tfm (ITK,
-    SimpleITK, elastix), _3d.tfm (3D Slicer) and .json, and a report to look at.
+    SimpleITK, elastix), _3d.tfm (3D Slicer) and .json, result.json, and a report to look at.
     """
 
-    fixed: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FIXED")] = None
+    fixed: Annotated[File, tyro.conf.Positional, tyro.conf.arg(metavar="FIXED")] = None
     """The image that stays: PNG, JPEG, TIFF, OME-TIFF, NIfTI, NRRD, MHA; 2-D."""
-    moving: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="MOVING")] = None
+    moving: Annotated[File, tyro.conf.Positional, tyro.conf.arg(metavar="MOVING")] = None
     """The image that is brought onto it; of any other modality."""
-    pairs: Path | None = None
-    """Instead of two images: a CSV table with columns fixed, moving (and name). Goes on where it was stopped."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("counterpoint-out")
+    pairs: File = None
+    """Instead of two images: a CSV table with columns fixed, moving (and name). Each pair gets a folder, all
+    get a table; what was done before with the same settings is not done again."""
+    out: Out = Path("counterpoint-out")
     """Folder for the results."""
-    model: Path | None = None
+    model: Annotated[File, tyro.conf.arg(metavar="RUN")] = None
     """A trained run (see "counterpoint train"); without it gradients and intensities are compared."""
-    search: tyro.conf.OmitArgPrefixes[Options] = field(default_factory=Options)
-    fixed_mask: Path | None = None
+    search: tyro.conf.OmitArgPrefixes[tyro.conf.FlagCreatePairsOff[Options]] = field(default_factory=Options)
+    fixed_mask: File = None
     """Image that is not zero where the fixed image counts."""
-    moving_mask: Path | None = None
+    moving_mask: File = None
     """Image that is not zero where the moving image counts."""
-    fixed_spacing: tuple[float, float] | None = None
-    """Size of a pixel of the fixed image (x, y); overrides the file's."""
-    moving_spacing: tuple[float, float] | None = None
-    """Size of a pixel of the moving image (x, y), in the same unit."""
-    fixed_channel: str | None = None
+    fixed_spacing: Spacing = None
+    """Size of a pixel of the fixed image; overrides the file's."""
+    moving_spacing: Spacing = None
+    """Size of a pixel of the moving image, in the same unit."""
+    fixed_channel: Word = None
     """Channel of the fixed image to compare by, as a number from 0 or a name; all by default."""
-    moving_channel: str | None = None
+    moving_channel: Word = None
     """Channel of the moving image to compare by; all of them are brought along."""
-    labels: bool = False
+    labels: Flag = False
     """The moving image is a label image: take nearest pixels when bringing it onto the fixed one."""
     report: Literal["yes", "no"] = "yes"
     """Whether to write report.html."""
-    json: bool = False
+    json: Flag = False
     """Print one JSON object on standard output."""
 
 
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "register")
-    if args.pairs is None:
-        if args.fixed is None or args.moving is None:
-            raise InputError("register: expected two images FIXED MOVING, or --pairs TABLE.csv")
-        return _single(args, args.fixed, args.moving)
-    if args.fixed is not None:
+    if args.pairs is not None and args.fixed is not None:
         raise InputError("register: expected either two images or --pairs, found both")
-    return _many(args, args.pairs)
+    if args.pairs is not None:
+        return _many(args, args.pairs)
+    if args.fixed is None or args.moving is None:
+        raise InputError("register: expected two images FIXED MOVING, or --pairs TABLE.csv")
+    return _single(args, Pair(args.fixed, args.moving, args.fixed.name))
 
 
-def _single(args: Args, fixed: Path, moving: Path) -> tuple[dict[str, Any], int]:
+def _single(args: Args, pair: Pair) -> tuple[dict[str, Any], int]:
     model = None if args.model is None else load_networks(args.model)
-    read_image(fixed), read_image(moving)  # a file that cannot be read is found before a folder is made
     with outputs(args.out):
-        answer = _registered(args, fixed, moving, args.out, model, say)
+        answer = _registered(args, pair, args.out, model, say)
     word = "trusted" if answer["trusted"] else "NOT to be trusted without a look"
-    say(f"{answer['transform']}")
+    say(answer["transform"])
     say(f"{word} (trust {answer['trust']:.2f}): {answer['reason']}")
     say(f"results in {args.out}")
     if not args.json:
-        show("fixed → moving, pixels (x, y, 1)", ("", "x", "y", "1"),
-             [(i + 1, *(f"{v:.6f}" for v in row)) for i, row in enumerate(answer["matrix"])])  # fmt: skip
+        rows = [(i + 1, *(f"{v:.6f}" for v in row)) for i, row in enumerate(answer["matrix"])]
+        show("fixed → moving, pixels (x, y, 1)", ("", "x", "y", "1"), rows)
     return answer, 0
 
 
 def _registered(
-    args: Args,
-    fixed: Path,
-    moving: Path,
-    out: Path,
-    model: Model | None,
-    progress: Callable[[str], None],
+    args: Args, pair: Pair, out: Path, model: Model | None, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     """Register one pair and write everything into ``out``."""
-    compare = {
-        "fixed": read_image(fixed, channel=_channel(args.fixed_channel)),
-        "moving": read_image(moving, channel=_channel(args.moving_channel)),
-    }
+    registered = out / f"registered{suffix_like(pair.moving)}"
+    if registered.resolve() in (p.resolve() for p in _inputs(args, pair)):
+        raise InputError(f"{registered}: expected an output folder without the images that are read from it")
+    made_with = _made_with(args, pair)
+    fixed = read_image(pair.fixed, channel=channel(args.fixed_channel))
     result = register(
-        **compare, model=model, transform=args.search.transform, options=args.search,
-        fixed_mask=_mask(args.fixed_mask), moving_mask=_mask(args.moving_mask),
+        fixed, read_image(pair.moving, channel=channel(args.moving_channel)), model, args.search.transform,
+        options=args.search, fixed_mask=_mask(args.fixed_mask), moving_mask=_mask(args.moving_mask),
         fixed_spacing=args.fixed_spacing, moving_spacing=args.moving_spacing, progress=progress,
     )  # fmt: skip
-    whole = result.moving if args.moving_channel is None else read_image(moving, spacing=args.moving_spacing)
     progress("writing")
-    registered = out / f"registered{suffix_like(moving)}"
-    write_image(registered, result.warp(whole, labels=args.labels))
+    write_image(registered, result.warp(_whole(args, pair, result), labels=args.labels))
     for name in ("transform.tfm", "transform.json"):
         result.save(out / name)
     result.save(out / "transform_3d.tfm", dimension=3)
-    if args.report == "yes":
-        write_report(result, out / "report.html", settings=plain(_settings(args)))
+    report = out / "report.html" if args.report == "yes" else None
+    if report:
+        write_report(result, report, settings=plain(_settings(args)))
     answer = summary(result) | {
-        "fixed": str(fixed), "moving": str(moving), "registered": str(registered),
-        "transform_file": str(out / "transform.tfm"),
-        "report": str(out / "report.html") if args.report == "yes" else None,
+        "fixed": pair.fixed, "moving": pair.moving, "registered": registered,
+        "transform_file": out / "transform.tfm", "report": report, "made_with": made_with,
     }  # fmt: skip
-    write_text(out / "result.json", json.dumps(answer, indent=1))
-    return answer
+    write_text(out / RESULT, to_json(answer, indent=1))  # last: where it stands, all the others do
+    return plain(answer)
 
 
 def summary(result: Registration) -> dict[str, Any]:
     """A registration as plain values; ``matrix`` maps fixed → moving pixels (x, y), 0-based."""
-    quality = result.quality
+    unit = result.fixed.unit if result.fixed.calibrated else "px"
     return {
         "matrix": result.matrix.tolist(),
-        "transform": result.transform.describe(unit=result.fixed.unit if result.fixed.calibrated else "px"),
+        "transform": result.transform.describe(unit=unit),
         "kind": result.transform.kind,
-        "trust": quality.trust,
-        "trusted": quality.trusted,
-        "reason": quality.reason,
-        "quality": asdict(quality),
+        "unit": unit,
+        "trust": result.quality.trust,
+        "trusted": result.quality.trusted,
+        "reason": result.quality.reason,
+        "quality": asdict(result.quality),
         "seconds": result.seconds,
     }
 
 
+def _whole(args: Args, pair: Pair, result: Registration) -> Image:
+    """The moving image with all its channels, in the place that the registered one has."""
+    if args.moving_channel is None:
+        return result.moving
+    whole = read_image(pair.moving)
+    return replace(result.moving, array=whole.array, channels=whole.channels)
+
+
 def _many(args: Args, table: Path) -> tuple[dict[str, Any], int]:
     listed = read_pairs_csv(table)
+    if any(pair.name in ("", TABLE) for pair in listed.pairs):
+        raise InputError(
+            f"{table}: expected names that can be folders beside {TABLE}, found that name or none"
+        )
     model = None if args.model is None else load_networks(args.model)
     rows: list[dict[str, Any]] = []
     with outputs(args.out):
         for i, pair in enumerate(listed.pairs):
             say(f"[{i + 1}/{len(listed.pairs)}] {pair.name}")
             rows.append(_one_of_many(args, pair, model))
-            _write_table(args.out / "summary.csv", rows)
+            _write_table(args.out / TABLE, rows)
     failed = [row["name"] for row in rows if row["error"]]
     doubted = [row["name"] for row in rows if not row["error"] and not row["trusted"]]
-    show(f"{len(rows)} pairs: {len(rows) - len(failed) - len(doubted)} trusted, {len(doubted)} to be looked at, "
-         f"{len(failed)} failed", ("pair", "trust", "trusted", "seconds", "note"),
-         [(r["name"], r["trust"], r["trusted"], r["seconds"], r["error"] or r["reason"]) for r in rows],
-         as_json=args.json)  # fmt: skip
-    answer = {"pairs": rows, "failed": failed, "not_trusted": doubted, "table": str(args.out / "summary.csv")}
+    trusted = len(rows) - len(failed) - len(doubted)
+    show(
+        f"{len(rows)} pairs: {trusted} trusted, {len(doubted)} to be looked at, {len(failed)} failed",
+        ("pair", "trust", "trusted", "seconds", "note"),
+        [
+            (r["name"], f"{r['trust']:.2f}", "yes" if r["trusted"] else "no", r["seconds"],
+             r["error"] or r["reason"])
+            for r in rows
+        ],
+        as_json=args.json,
+    )  # fmt: skip
+    answer = {"pairs": rows, "failed": failed, "not_trusted": doubted, "table": args.out / TABLE}
     return answer, 1 if failed else 0
 
 
 def _one_of_many(args: Args, pair: Pair, model: Model | None) -> dict[str, Any]:
-    """One row of the table; a pair already done with these settings is not done again."""
-    out, row = args.out / pair.name, {"name": pair.name, "error": ""}
-    made_with = json.dumps([plain(_settings(args)), *(_stamp(p) for p in (pair.fixed, pair.moving))])
-    done = out / "done.json"
-    start = time.perf_counter()
+    """One row of the table; whatever goes wrong with a pair, the others are still to be done."""
+    out, start = args.out / pair.name, time.perf_counter()
+    row = {"name": pair.name, "error": "", "trust": 0.0, "trusted": False, "reason": ""}
     try:
-        if done.is_file() and json.loads(done.read_text(encoding="utf-8")).get("made_with") == made_with:
+        answer = _done_before(args, pair, out)
+        if answer:
             say("already done")
-            answer = json.loads((out / "result.json").read_text(encoding="utf-8"))
         else:
-            read_image(pair.fixed), read_image(pair.moving)
             with outputs(out):
-                answer = _registered(args, pair.fixed, pair.moving, out, model, lambda _: None)
-                write_text(done, json.dumps({"made_with": made_with}))
-        keep = ("matrix", "trust", "trusted", "reason", "transform_file", "registered", "report")
-        row |= {k: answer[k] for k in keep}
-        row["trust"] = round(answer["trust"], 4)
-    except (InputError, WorkError, OSError, MemoryError) as error:
-        say(f"failed: {error}")
-        row |= {"error": str(error), "trust": 0.0, "trusted": False, "reason": ""}
-    return row | {"seconds": round(time.perf_counter() - start, 2)}
+                answer = _registered(args, pair, out, model, lambda _: None)
+    except Exception as error:
+        expected = isinstance(error, InputError | WorkError)
+        row["error"] = str(error) if expected else f"{type(error).__name__}: {error}"
+        say(f"failed: {row['error']}")
+        return row | {"seconds": round(time.perf_counter() - start, 2)}
+    keep = ("matrix", "trusted", "reason", "transform_file", "registered", "report")
+    rounded = {"trust": round(answer["trust"], 4), "seconds": round(answer["seconds"], 2)}
+    return row | {k: answer[k] for k in keep} | rounded
+
+
+def _done_before(args: Args, pair: Pair, out: Path) -> dict[str, Any] | None:
+    """The answer that stands in ``out``, if it was made of these images with these settings and is whole."""
+    try:
+        answer = json.loads((out / RESULT).read_text(encoding="utf-8"))
+        kinds = [kind for kind in ("transform_file", "registered", "report") if answer[kind]]
+        files = {kind: out / Path(answer[kind]).name for kind in kinds}  # the folder may have been moved
+        made_with = json.loads(to_json(_made_with(args, pair)))
+        if answer["made_with"] == made_with and all(file.is_file() for file in files.values()):
+            return plain(answer | files)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     text = io.StringIO()
-    names = list(dict.fromkeys(k for row in rows for k in row))
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        matrix = row.get("matrix")
+        writer.writerow(row | ({name: matrix[i][j] for name, i, j in ENTRIES} if matrix else {}))
     write_text(path, text.getvalue())
 
 
@@ -199,17 +250,21 @@ def _settings(args: Args) -> dict[str, Any]:
     return {k: v for k, v in asdict(args).items() if k not in ("fixed", "moving", "pairs", "out", "json")}
 
 
-def _stamp(path: Path) -> list[Any]:
-    stat = path.stat()
-    return [str(path), stat.st_size, stat.st_mtime_ns]
+def _inputs(args: Args, pair: Pair) -> list[Path]:
+    """The files that a result depends on."""
+    model = args.model / FILE if args.model and args.model.is_dir() else args.model
+    return [p for p in (pair.fixed, pair.moving, args.fixed_mask, args.moving_mask, model) if p is not None]
 
 
-def _channel(name: str | None) -> int | str | None:
-    return int(name) if name is not None and name.lstrip("-").isdigit() else name
+def _made_with(args: Args, pair: Pair) -> dict[str, Any]:
+    """All that a result depends on, files by place, size and time."""
+    stats = [(p.resolve(), p.stat()) for p in _inputs(args, pair) if p.is_file()]
+    files = [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    return {"version": version("counterpoint"), "settings": _settings(args), "files": files}
 
 
-def _mask(path: Path | None) -> Any:
+def _mask(path: Path | None) -> np.ndarray | None:
     if path is None:
         return None
-    array = read_image(path).array
-    return (array if array.ndim == 2 else array.any(axis=2)) != 0
+    counts = np.nan_to_num(read_image(path).array) != 0
+    return counts if counts.ndim == 2 else counts.any(axis=2)

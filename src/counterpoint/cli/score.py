@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,18 +14,20 @@ import numpy as np
 import tyro
 import yaml
 
-from counterpoint.cli.console import outputs, parsed, plain, say, show
-from counterpoint.core.config import load, names
+from counterpoint.cli.console import File, Flag, Folder, Out, Word, outputs, parsed, plain, say, show, to_json
+from counterpoint.cli.pairs import listed
+from counterpoint.core.config import Config, load, names
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.files import write_text
-from counterpoint.core.networks import load_networks
+from counterpoint.core.networks import about, load_networks
 from counterpoint.core.procedure import ProcedureConfig
-from counterpoint.data.pairs import Pair, PairList, pair_folders, read_pairs_csv
+from counterpoint.data.pairs import Pair
 from counterpoint.data.read import read_image
-from counterpoint.registration.protocol import Drawn, Images, Landmarks, Trial, drawn_trials
+from counterpoint.registration.options import Options
+from counterpoint.registration.protocol import Images, Landmarks, Trial, drawn_trials
 from counterpoint.registration.refine import Kind
-from counterpoint.registration.register import Model, Options, register
-from counterpoint.registration.scoring import Outcome, Score, score, summary
+from counterpoint.registration.register import Model, register
+from counterpoint.registration.scoring import TOLERANCE, Outcome, Score, score, summary
 from counterpoint.report.figures import error_scatter, success_bars, success_by_level
 from counterpoint.report.page import Page
 
@@ -45,18 +48,22 @@ class Args:
 
     task: Annotated[Literal["registration"], tyro.conf.Positional]
     """What is scored."""
-    fixed: Path | None = None
+    fixed: Folder = None
     """Folder of fixed images."""
-    moving: Path | None = None
+    moving: Folder = None
     """Folder of moving images, aligned with the fixed ones."""
-    pattern: str | None = None
+    pattern: Word = None
     """Regular expression whose group is what the names of a pair have in common."""
-    pairs: Path | None = None
+    pairs: File = None
     """Instead of two folders: a CSV table with columns fixed, moving, and perhaps a truth."""
-    methods: tuple[str, ...] = ("counterpoint", "mattes", "mattes:starts=12")
-    """What is compared: counterpoint (no model), learned (needs --model), or mattes, sift, elastix, ants; with
+    methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD ...")] = (
+        "counterpoint",
+        "mattes",
+        "mattes:starts=12",
+    )
+    """What is compared: counterpoint (no model), learned (needs --model), mattes, sift, elastix, ants; with
     settings after a colon, as in mattes:starts=12,bins=50."""
-    model: Path | None = None
+    model: Annotated[File, tyro.conf.arg(metavar="RUN")] = None
     """The trained run that "learned" uses."""
     transform: Kind = "rigid"
     """What the methods may find."""
@@ -68,35 +75,41 @@ class Args:
     """Of the draws."""
     border: Literal["reflect", "constant"] = "reflect"
     """What is seen beyond the warped image."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("counterpoint-score")
+    out: Out = Path("counterpoint-score")
     """Folder for rows (one file a method; goes on where it was stopped), scores and report."""
-    json: bool = False
+    json: Flag = False
     """Print one JSON object on standard output."""
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise InputError(f"repeats: expected at least 1, found {self.repeats}")
+        if not self.methods or not self.levels:
+            raise InputError("methods, levels: expected at least one of each, found none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ours(Options, Config):
+    """The options of a registration as settings that are checked like those of any other method."""
 
 
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "score")
-    listed = _listed(args)
     model = None if args.model is None else load_networks(args.model)
     methods = {name: _method(name, args.transform, model) for name in args.methods}
-    trials = _trials(args, listed)
-    settings = {"transform": args.transform, "model": str(args.model)}
+    found = listed("score", args.fixed, args.moving, args.pairs, args.pattern)
+    trials = _trials(args, found.pairs)
     rows: list[Outcome] = []
     with outputs(args.out):
         for name, method in methods.items():
             say(f"{name}: {len(trials)} trials")
-            rows += score(method, trials, args.out, _file_name(name), settings, each=_said)
+            rows += score(method, trials, args.out, _file_name(name), _settings(args), each=_said)
         scores = summary(rows)
-        _write_report(args, rows, scores)
-        answer = {"scores": [asdict(s) for s in scores], "report": str(args.out / "report.html")}
-    show(
-        f"{len(listed.pairs)} pairs, {args.transform}",
-        COLUMNS,
-        [_cells(s) for s in scores],
-        as_json=args.json,
-    )
-    return answer, 0
+        report = _write_report(args, rows, scores)
+        write_text(args.out / "scores.json", to_json([asdict(s) for s in scores], indent=1))
+    title = f"{len(found.pairs)} pairs, {args.transform}"
+    show(title, COLUMNS, [_cells(s) for s in scores], as_json=args.json)
+    return {"scores": [asdict(s) for s in scores], "report": report}, 0
 
 
 COLUMNS = ("method", "level", "success", "95 % interval", "median px", "95 % interval px", "CPU s")
@@ -114,27 +127,32 @@ def _said(row: Outcome) -> None:
     say(f"  {row.trial}: {result} ({row.cpu:.1f} CPU-s)")
 
 
-def _listed(args: Args) -> PairList:
-    if args.pairs is not None:
-        return read_pairs_csv(args.pairs)
-    if args.fixed is None or args.moving is None:
-        raise InputError("score: expected --fixed DIR and --moving DIR, or --pairs TABLE.csv")
-    return pair_folders(args.fixed, args.moving, args.pattern)
+def _settings(args: Args) -> dict[str, Any]:
+    """What all rows of a folder have in common, beside what stands in the rows themselves."""
+    images = [p and str(p.resolve()) for p in (args.fixed, args.moving, args.pairs)]
+    model = None if args.model is None else [str(args.model.resolve()), about(args.model)]
+    return {"transform": args.transform, "border": args.border, "images": images, "model": model}
 
 
-def _trials(args: Args, listed: PairList) -> list[Trial]:
-    real = [
-        Trial(p.name, _loader(p), t)
-        for p in listed.pairs
-        if (t := _truth(p, listed_in=args.pairs)) is not None
-    ]
-    if real and len(real) < len(listed.pairs):
-        raise InputError(f"{args.pairs}: expected a truth for all pairs or for none, found {len(real)}")
-    if real:
-        return real
+def _trials(args: Args, pairs: Sequence[Pair]) -> list[Trial]:
+    """The questions; raises ``InputError`` if an image cannot be read or does not fit its partner."""
+    truths = [_truth(p, listed_in=args.pairs) for p in pairs]
+    if any(t is None for t in truths) and not all(t is None for t in truths):
+        found = sum(t is not None for t in truths)
+        raise InputError(
+            f"{args.pairs}: expected a truth for all {len(pairs)} pairs or for none, found {found}"
+        )
+    for pair, truth in zip(pairs, truths, strict=True):
+        fixed, moving = (image.shape[1::-1] for image in _images(pair))
+        if truth is None and fixed != moving:
+            raise InputError(
+                f"{pair.moving}: expected {fixed[0]} × {fixed[1]} pixels as in {pair.fixed}, with which it "
+                f"must be aligned, found {moving[0]} × {moving[1]}"
+            )
+    real = [Trial(p.name, _loader(p), t) for p, t in zip(pairs, truths, strict=True) if t is not None]
     levels = [LEVELS[level] for level in args.levels]
-    loaders = {p.name: _loader(p) for p in listed.pairs}
-    return drawn_trials(loaders, levels, args.seed, args.repeats, border=args.border)  # pyright: ignore[reportArgumentType]
+    loaders = {p.name: _loader(p) for p in pairs}
+    return real or drawn_trials(loaders, levels, args.seed, args.repeats, border=args.border)  # pyright: ignore[reportArgumentType]
 
 
 def _loader(pair: Pair) -> Callable[[], Images]:
@@ -145,71 +163,93 @@ def _images(pair: Pair) -> Images:
     return read_image(pair.fixed).array, read_image(pair.moving).array
 
 
-def _truth(pair: Pair, listed_in: Path | None) -> Drawn | Landmarks | np.ndarray | None:
+def _truth(pair: Pair, listed_in: Path | None) -> Landmarks | np.ndarray | None:
     """The known answer that a table's row states, if it does."""
     entries = [pair.extra.get(f"a{i}{j}", "") for i in (1, 2) for j in (1, 2, 3)]
+    landmarks = pair.extra.get("landmarks")
+    if not any(entries) and not landmarks:
+        return None
     try:
-        if all(entries):
-            return np.vstack((np.array(entries, float).reshape(2, 3), (0.0, 0.0, 1.0)))
-        if not pair.extra.get("landmarks"):
-            return None
-        file = (listed_in or Path()).parent / pair.extra["landmarks"]
-        with file.open(newline="", encoding="utf-8-sig") as f:
-            points = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(f)]
-        sides = [np.array([[p[f"x_{s}"], p[f"y_{s}"]] for p in points]) for s in ("fixed", "moving")]
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        if any(entries):
+            matrix = np.vstack((np.array(entries, float).reshape(2, 3), (0.0, 0.0, 1.0)))
+            np.linalg.inv(matrix)
+            points = [matrix]
+        else:
+            with ((listed_in or Path()).parent / str(landmarks)).open(newline="", encoding="utf-8-sig") as f:
+                rows = list(csv.DictReader(f))
+            points = [
+                np.array([[r[f"x_{s}"], r[f"y_{s}"]] for r in rows], float) for s in ("fixed", "moving")
+            ]
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise InputError(f"{pair.name}: expected a truth as numbers, found: {error!r}") from None
-    return Landmarks(sides[0], sides[1])
+    if not all(p.size and np.isfinite(p).all() for p in points):
+        raise InputError(f"{pair.name}: expected a truth of finite numbers, found none or others")
+    return Landmarks(*points) if len(points) == 2 else points[0]
 
 
 def _method(name: str, transform: Kind, model: Model | None) -> Method:
     """A method by its name and settings, e.g. "mattes:starts=12"."""
-    kind, _, settings = name.partition(":")
-    if kind in OURS:
-        if kind == "learned" and model is None:
-            raise InputError("method learned: expected --model RUN, found none")
-        options = Options.chosen(transform, yaml.safe_load(_as_yaml(settings)) or {})
-        use = model if kind == "learned" else None
-        return lambda f, m: register(f, m, use, transform, options=options).matrix
+    kind, _, rest = name.partition(":")
+    try:
+        settings = yaml.safe_load(f"{{{rest.replace('=', ': ')}}}")
+    except yaml.YAMLError:
+        raise InputError(
+            f"method {kind}: expected settings such as starts=12,bins=50, found {rest!r}"
+        ) from None
     room = f"{ProcedureConfig.room}.registration"
-    if kind not in names(room):
+    if kind not in OURS and kind not in names(room):
         raise unknown("method", kind, [*OURS, *names(room)])
-    config = load(room, kind).Config.from_dict(yaml.safe_load(_as_yaml(settings)) or {}, f"method {kind}")
-    procedure = config.build()
-    return lambda f, m: procedure(f, m, transform)
-
-
-def _as_yaml(settings: str) -> str:
-    return "\n".join(f"{k}: {v}" for k, _, v in (part.partition("=") for part in settings.split(",")) if k)
+    if kind not in OURS:
+        procedure = load(room, kind).Config.from_dict(settings, f"method {kind}").build()
+        return lambda f, m: procedure(f, m, transform)
+    if kind == "learned" and model is None:
+        raise InputError("method learned: expected --model RUN, found none")
+    options = _Ours.from_dict({"transform": transform} | settings, f"method {kind}")
+    use = model if kind == "learned" else None
+    return lambda f, m: register(f, m, use, options.transform, options=options).matrix
 
 
 def _file_name(name: str) -> str:
-    return name.replace(":", " ")
+    return re.sub(r"[^\w.+=,()-]", " ", name)
 
 
-def _write_report(args: Args, rows: list[Outcome], scores: list[Score]) -> None:
-    page = Page("How well methods register these pairs",
-                f"{len({r.pair for r in rows})} pairs, {args.transform}, success: error ≤ 2 % of the width.")  # fmt: skip
+def _write_report(args: Args, rows: Sequence[Outcome], scores: Sequence[Score]) -> Path:
+    page = Page(
+        "How well methods register these pairs",
+        f"{len({r.pair for r in rows})} pairs, {args.transform}, success: error ≤ 2 % of the width.",
+    )
     totals = [s for s in scores if s.level == "total"]
     counts = {s.method: (s.success, s.of, *s.interval) for s in totals}
+    initial = [r.initial for r in rows if r.method == totals[0].method]
+    errors = {s.method: [_error(r) for r in rows if r.method == s.method] for s in totals}
     page.section("All levels")
     page.table(
         COLUMNS, [_cells(s) for s in totals], best={"success": "max", "median px": "min", "CPU s": "min"}
     )
-    page.figures([
-        ("Share of successful registrations, with 95 % intervals", success_bars(counts)),
-        ("Error of each registration against the displacement it started from", error_scatter(
-            [r.initial for r in rows if r.method == totals[0].method],
-            {s.method: [np.nan if r.error is None else r.error for r in rows if r.method == s.method] for s in totals},
-            threshold=0.02 * rows[0].width)),
-    ])  # fmt: skip
-    levels = {s.method: {t.level: (t.success, t.of, *t.interval) for t in scores
-                         if t.method == s.method and t.level != "total"} for s in totals}  # fmt: skip
+    page.figures(
+        [
+            ("Share of successful registrations, with 95 % intervals", success_bars(counts)),
+            (
+                "Error of each registration against the displacement it started from",
+                error_scatter(initial, errors, threshold=TOLERANCE * rows[0].width),
+            ),
+        ]
+    )
+    levels = {
+        method: {
+            s.level: (s.success, s.of, *s.interval)
+            for s in scores
+            if s.method == method and s.level != "total"
+        }
+        for method in counts
+    }
     page.section("By level of difficulty")
     page.figures([("Share of successful registrations", success_by_level(levels))])
     page.table(COLUMNS, [_cells(s) for s in scores if s.level != "total"])
     page.settings(plain(asdict(args)))
     page.write(args.out / "report.html")
-    import json
+    return args.out / "report.html"
 
-    write_text(args.out / "scores.json", json.dumps([asdict(s) for s in scores], indent=1))
+
+def _error(row: Outcome) -> float:
+    return np.nan if row.error is None else row.error

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
+import numpy as np
 import yaml
 
-from counterpoint.cli.console import parsed, plain, say
+from counterpoint.cli.console import File, Flag, Folder, Out, Word, parsed, plain, say
+from counterpoint.cli.pairs import channel, listed
 from counterpoint.core.config import Config, load, names
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.method import MethodConfig
-from counterpoint.data.aligned import AlignedPatches, read_aligned
-from counterpoint.data.pairs import PairList, pair_folders, read_pairs_csv
+from counterpoint.data.aligned import Aligned, AlignedPatches, read_aligned
+from counterpoint.data.pairs import Pair
 from counterpoint.train.config import TrainConfig
 from counterpoint.train.loop import fit, fresh
 from counterpoint.train.optim import OptimConfig
@@ -29,57 +31,61 @@ SHORT = TrainConfig(
     optim=OptimConfig(name="adam", lr=4e-3, weight_decay=0.0, schedule="onecycle", warmup=0.1),
 )
 """A few minutes on a processor."""
+ROOM = f"{MethodConfig.room}.registration"
 USAGE = """usage: counterpoint train METHOD --fixed DIR --moving DIR -o RUN [options]
 
 Learn a representation from aligned pairs of images. METHOD is one of: {methods}.
 
-"counterpoint train METHOD --help" lists all settings. Besides them:
-  --config FILE        take settings from the run.yaml of another run; flags still override
-  --use PART=KIND      put another kind of part in a setting's place, e.g. --use method.fixed=tiramisu
+"counterpoint train METHOD --help" lists all settings.
+"""
+ABOUT = """Learn a representation from aligned pairs of images.
+
+Besides the options below, --config FILE takes settings from the run.yaml of another run, and
+--use PART=KIND puts another kind of part in its place, e.g. --use method.fixed=tiramisu;
+options then override them.
 """
 
 
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
-    room = MethodConfig.room
+    known = names(ROOM)
+    if argv and argv[0] in ("-h", "--help"):
+        print(USAGE.format(methods=", ".join(sorted(known))))  # noqa: T201
+        return {}, 0
     if not argv or argv[0].startswith("-"):
-        text = USAGE.format(methods=", ".join(sorted(names(room))))
-        if argv and argv[0] in ("-h", "--help"):
-            print(text)  # noqa: T201
-            return {}, 0
-        raise InputError(f"train: expected a method first, one of {', '.join(sorted(names(room)))}")
+        raise InputError(f"train: expected a method first, one of {', '.join(sorted(known))}")
     kind, rest = argv[0], argv[1:]
-    method = load(room, kind).Config
+    if kind not in known:
+        raise unknown("method", kind, known)
     rest, chosen = _taken(rest, "--use")
-    rest, config = _taken(rest, "--config")
-    settings = {"method": method(), "train": SHORT}
-    for file in config:
+    rest, files = _taken(rest, "--config")
+    settings = {"method": load(ROOM, kind).Config(), "train": SHORT}
+    for file in files:
         settings |= _read(Path(file), kind)
     for part in chosen:
         settings = _used(settings, part)
-    args = parsed(_flags(settings), rest, f"train {kind}")
-    return _train(args)
+    return _train(parsed(_flags(settings), rest, f"train {kind}"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Data:
-    fixed: Path | None = None
+    fixed: Folder = None
     """Folder of fixed images."""
-    moving: Path | None = None
+    moving: Folder = None
     """Folder of moving images, each aligned with its fixed image pixel by pixel."""
-    pairs: Path | None = None
+    pairs: File = None
     """Instead of two folders: a CSV table with columns fixed, moving."""
-    pattern: str | None = None
+    pattern: Word = None
     """Regular expression whose group is what the names of a pair have in common, e.g. "(core_[0-9]+)"."""
-    fixed_channel: str | None = None
+    fixed_channel: Word = None
     """Channel of the fixed images to train on, as a number from 0 or a name; all by default."""
-    moving_channel: str | None = None
+    moving_channel: Word = None
     """Channel of the moving images to train on."""
     patches: int = 1024
     """Patches an epoch has."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("counterpoint-run")
+    out: Out = Path("counterpoint-run")
     """Run folder; a run that was stopped goes on, a finished one is left alone."""
-    json: bool = False
+    json: Flag = False
     """Print one JSON object on standard output."""
 
 
@@ -87,49 +93,45 @@ def _flags(settings: dict[str, Config]) -> type[Any]:
     """A dataclass whose fields become the flags: those of the data, and all settings with their defaults."""
     fields = [(k, type(v), field(default=v)) for k, v in settings.items()]
     flags = make_dataclass("Flags", fields, bases=(_Data,), frozen=True, kw_only=True)
-    flags.__doc__ = "Learn a representation from aligned pairs of images."
+    flags.__doc__ = ABOUT
     return flags
 
 
 def _train(args: Any) -> tuple[dict[str, Any], int]:
-    listed = _listed(args)
-    say(f"{len(listed.pairs)} pairs, paired {listed.how}: {_some([p.name for p in listed.pairs])}")
-    if listed.left:
-        say(f"{len(listed.left)} left without a partner: {_some([p.name for p in listed.left])}")
+    found = listed("train", args.fixed, args.moving, args.pairs, args.pattern)
     images = read_aligned(
-        [(p.fixed, p.moving) for p in listed.pairs],
-        _channel(args.fixed_channel),
-        _channel(args.moving_channel),
+        [(p.fixed, p.moving) for p in found.pairs], channel(args.fixed_channel), channel(args.moving_channel)
     )
+    _check_contrast(found.pairs, images)
     channels = {role: images[0][i].shape[2] for i, role in enumerate(("fixed", "moving"))}
     method = fresh(_with_channels(args.method, channels), args.train.seed)
     views = getattr(method, "views", None)
     data = AlignedPatches(images, side=getattr(views, "tile", 0), length=args.patches)
     about = {
-        "pairs": [p.name for p in listed.pairs], "sizes": [list(f.shape) for f, _ in images],
+        "pairs": [p.name for p in found.pairs], "sizes": [list(f.shape) for f, _ in images],
         "channels": channels, "patches": args.patches,
     }  # fmt: skip
     start = time.perf_counter()
     done = fit(method, data, args.train, args.out, about=about)
     if done.already_done:
         say(f"{args.out}: this run was finished before")
-    say(
-        f"loss {done.loss:.4f} after {done.steps} steps; use it with: counterpoint register --model {args.out} …"
-    )
+    say(f"loss {done.loss:.4f} after {done.steps} steps")
+    say(f"use it with: counterpoint register FIXED MOVING --model {shlex.quote(str(args.out))}")
     answer = {
         "run": args.out, "networks": done.networks, "steps": done.steps, "loss": done.loss,
         "resumed_from": done.resumed_from, "seconds": time.perf_counter() - start,
-        "paired": about["pairs"], "left": [str(p) for p in listed.left],
+        "paired": about["pairs"], "left": found.left,
     }  # fmt: skip
     return plain(answer), 0
 
 
-def _listed(args: Any) -> PairList:
-    if args.pairs is not None:
-        return read_pairs_csv(args.pairs)
-    if args.fixed is None or args.moving is None:
-        raise InputError("train: expected --fixed DIR and --moving DIR, or --pairs TABLE.csv")
-    return pair_folders(args.fixed, args.moving, args.pattern)
+def _check_contrast(pairs: Sequence[Pair], images: Sequence[Aligned]) -> None:
+    for pair, both in zip(pairs, images, strict=True):
+        for path, image in zip((pair.fixed, pair.moving), both, strict=True):
+            if np.ptp(image) == 0:
+                raise InputError(
+                    f"{path}: expected an image with contrast, found the same value at every pixel"
+                )
 
 
 def _with_channels(method: MethodConfig, channels: dict[str, int]) -> MethodConfig:
@@ -188,12 +190,3 @@ def _used(settings: dict[str, Config], part: str) -> dict[str, Config]:
         raise unknown("part", path, [f"{first}.{p}" for p in parts])
     new = load(old.room, kind).Config()
     return settings | {first: dataclasses.replace(whole, **{name: new})}
-
-
-def _channel(name: str | None) -> int | str | None:
-    return int(name) if name is not None and name.lstrip("-").isdigit() else name
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -1,0 +1,113 @@
+"""One page on all methods: what their papers say, and what came of the experiments that check it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from counterpoint.cli.claim import cells
+from counterpoint.cli.console import Flag, Folder, Out, parsed, say
+from counterpoint.core.files import output_folder
+from counterpoint.evidence.catalogue import Entry, entries
+from counterpoint.evidence.store import Evidence, folder
+from counterpoint.report.arms import arm_dots, gain_bars
+from counterpoint.report.page import Page
+
+GOOD = {"holds": True, "fails": False, "open": None, "none": None}
+
+
+@dataclass(frozen=True)
+class Args:
+    """Write one HTML page on all methods and the evidence for what their papers say. Runs nothing."""
+
+    evidence: Folder = None
+    """Folder of evidence, if not the package's own."""
+    out: Out = Path("counterpoint-report")
+    """Folder for report.html."""
+    json: Flag = False
+    """Print one JSON object on standard output."""
+
+
+def command(argv: list[str]) -> tuple[dict[str, Any], int]:
+    """Run the command; returns the JSON answer and the exit code."""
+    args = parsed(Args, argv, "report")
+    found = entries(args.evidence or folder())
+    output_folder(args.out)
+    file = args.out / "report.html"
+    page(found).write(file)
+    counts = dict(Counter(entry.verdict for entry in found))
+    say(f"the report is {file}")
+    return {"report": str(file), "methods": len(found), "verdicts": counts}, 0
+
+
+def page(found: list[Entry]) -> Page:
+    """The page on some methods."""
+    counts = Counter(entry.verdict for entry in found)
+    made = Page(
+        "Methods and the evidence for them",
+        "Each method is checked by a small experiment on what its paper says. A claim holds if the 95 % "
+        "bootstrap interval of the mean gain over the seeds lies above the margin, fails if it lies below, "
+        "and is open otherwise; none means that nothing was tried yet. These are experiments of minutes on a "
+        "processor: a claim that fails here may hold at the paper's size.",
+    )
+    made.section("Overview", ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
+    rows = [(e.name, e.field, e.idea, e.verdict, "yes" if e.stale else "") for e in found]
+    made.table(("method", "field", "idea", "verdict", "code changed since"), rows)
+    gains = {
+        f"{e.name}: {f.arm} over {f.than}, {f.metric}": (f.mean, f.low, f.high, f.margin, f.verdict)
+        for e in found
+        if e.evidence
+        for f in e.evidence.findings
+    }
+    if gains:
+        caption = "Gain of each comparison with its 95 % interval; the dashed line is the margin to exceed"
+        made.figures([(caption, gain_bars(gains))])
+    for entry in found:
+        _method(made, entry)
+    return made
+
+
+def _method(page: Page, entry: Entry) -> None:
+    page.section(
+        f"{entry.name} ({entry.field})" if entry.field else entry.name, f"{entry.idea}\n\n{entry.paper}"
+    )
+    evidence = entry.evidence
+    if evidence is None:
+        detail = "It has a claim that was not run yet." if entry.claimed else "It has no claim yet."
+        page.verdict("Nothing is shown yet", None, detail)
+        return
+    stale = f"\n\nChanged since: {', '.join(entry.stale)}." if entry.stale else ""
+    differs = f"\n\nUnlike the paper: {evidence.differs}" if evidence.differs else ""
+    words = {"holds": "The claim holds", "fails": "The claim fails", "open": "The claim is undecided"}
+    page.verdict(words[entry.verdict], GOOD[entry.verdict], f"{evidence.says}{differs}{stale}")
+    rows = [row[1:] for row in cells(evidence)]
+    page.table(("expected", "gain", "95 % interval", "margin", "verdict"), rows)
+    page.figures([(f"{metric}: a dot a seed, the bar their mean", arm_dots(arms, metric))
+                  for metric, arms in _by_metric(evidence).items()])  # fmt: skip
+    page.settings(
+        {
+            "commit": evidence.commit + (" with changes" if evidence.modified else ""),
+            "date": evidence.date,
+            "seconds": evidence.seconds,
+            "machine": dict(evidence.machine),
+            "versions": dict(evidence.versions),
+            "seeds": {str(seed): dict(arms) for seed, arms in enumerate(evidence.seeds)},
+        },
+        "How it was made, and all numbers",
+    )
+
+
+def _by_metric(evidence: Evidence) -> dict[str, dict[str, list[float]]]:
+    """Metric → arm → its numbers over the seeds, for the metrics that are judged."""
+    metrics = dict.fromkeys(finding.metric for finding in evidence.findings)
+    arms = dict.fromkeys(arm for seed in evidence.seeds for arm in seed)
+    return {
+        metric: {
+            arm: [seed[arm][metric] for seed in evidence.seeds]
+            for arm in arms
+            if all(metric in seed.get(arm, {}) for seed in evidence.seeds)
+        }
+        for metric in metrics
+    }
