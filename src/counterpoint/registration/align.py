@@ -98,7 +98,7 @@ def _placed(measure: Measure, back: np.ndarray) -> Measure:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums in one order, so that a result does not depend on the number of cores; threads gain little here."""
+    """Sums in one order: a result must not depend on the number of cores, and threads gain little here."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

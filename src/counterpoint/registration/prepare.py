@@ -18,6 +18,8 @@ MOST = 2048
 """Longest side, in pixels, at which a whole image is held as floats; larger ones are averaged down."""
 LEAST = 16
 """Shortest side of an image that can be registered."""
+STRIP = 1 << 22
+"""Pixels of a large image that are read at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +107,13 @@ def _kept(counts: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _averaged(array: np.ndarray, counts: np.ndarray, factor: int) -> np.ndarray:
-    """Means of the pixels of blocks that count, a strip of rows at a time; small integers stay integers."""
+    """Means of the pixels of blocks that count, a strip of rows at a time."""
     if factor == 1:
         return array
     work = np.result_type(array.dtype, np.float32)
-    kind = array.dtype if array.dtype.kind in "ui" and array.dtype.itemsize <= 2 else work
-    strip = factor * max(1, (1 << 22) // (array.shape[1] * factor))
+    # Color is told by its type, and stretched so that hues stay.
+    kind = array.dtype if array.dtype in (np.uint8, np.uint16) and array.shape[2:] == (3,) else work
+    strip = factor * max(1, STRIP // (array.shape[1] * factor))
     out = []
     for top in range(0, array.shape[0] - factor + 1, strip):
         rows = array[top : top + strip].astype(work)
