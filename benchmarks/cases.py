@@ -152,7 +152,10 @@ def trials(name: str, pairs: Sequence[Case], seed: int, turns: int) -> dict[str,
         elif pose == "given":
             found["as given"] = [Trial(f"{p.name} given", p.images, _truth(p, np.eye(3))) for p in pairs]
         else:
-            found["turned"] = [_turned(name, p, seed, i) for p in pairs for i in range(turns)]
+            angles = _angles(len(pairs), seed, name, turns)
+            found["turned"] = [
+                _turned(p, i, a[i]) for p, a in zip(pairs, angles, strict=True) for i in range(turns)
+            ]
     return found
 
 
@@ -189,29 +192,36 @@ def turned(image: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
     h, w = image.shape[:2]
     c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     width, height = (int(np.ceil(abs(a * c) + abs(b * s) - 1e-9)) for a, b in ((w, h), (h, w)))
-    back = np.array([[c, -s], [s, c]])
-    offset = np.array([(w - 1) / 2, (h - 1) / 2]) - back @ np.array([(width - 1) / 2, (height - 1) / 2])
+    back = np.eye(3)  # new pixel → old pixel
+    back[:2, :2] = (c, -s), (s, c)
+    center = np.array([(w - 1) / 2, (h - 1) / 2])
+    back[:2, 2] = center - back[:2, :2] @ [(width - 1) / 2, (height - 1) / 2]
+    swapped = back[np.ix_([1, 0, 2], [1, 0, 2])]  # scipy counts (row, column)
     planes = [
-        affine_transform(p, back[::-1, ::-1], [*offset[::-1]], (height, width), order=1, cval=_border(p))
+        affine_transform(p, swapped, output_shape=(height, width), order=1, cval=_border(p))
         for p in np.moveaxis(image.reshape(h, w, -1).astype(float), 2, 0)
     ]
     out = np.rint(np.stack(planes, 2)).astype(image.dtype).reshape(height, width, *image.shape[2:])
-    ahead = np.eye(3)
-    ahead[:2, :2], ahead[:2, 2] = back.T, -back.T @ offset
-    return out, ahead
+    return out, np.linalg.inv(back)
 
 
-def _turned(name: str, pair: Case, seed: int, repeat: int) -> Trial:
-    rng = np.random.default_rng(fold(seed, "turn", name, pair.name, repeat))
-    angle = float(rng.uniform(-180, 180))
+def _angles(count: int, seed: int, name: str, turns: int) -> np.ndarray:
+    """(count, turns) degrees, uniform in ±180; those of a turn are spread evenly, as a few draws are not."""
+    angles = []
+    for turn in range(turns):
+        rng = np.random.default_rng(fold(seed, "turn", name, turn))
+        angles.append(360 * (rng.permutation(count) + rng.random(count)) / count - 180)
+    return np.stack(angles, 1)
 
+
+def _turned(pair: Case, repeat: int, angle: float) -> Trial:
     def load() -> Images:
         fixed, moving = pair.images()
         return fixed, turned(moving, angle)[0]
 
     h, w = pair.images()[1].shape[:2]
     ahead = turned(np.zeros((h, w), np.uint8), angle)[1]
-    return Trial(f"{pair.name} turned {angle:.0f}" + f" {repeat}" * bool(repeat), load, _truth(pair, ahead))
+    return Trial(f"{pair.name} turned {repeat + 1}, {angle:.1f}", load, _truth(pair, ahead))
 
 
 def _truth(pair: Case, ahead: np.ndarray) -> Landmarks | np.ndarray:

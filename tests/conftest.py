@@ -1,4 +1,4 @@
-"""What several rooms' tests share: a real browser, where there is one."""
+"""What several rooms' tests share: one thread, and a real browser, where there is one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tensors here are small, and the tests of several workers share the cores: threads would only wait."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 """How the contracts get at a part they know nothing of but its name.
 
-Two conventions make that possible. Settings are made small by rule: every encoder of a method becomes a
-narrow U-Net, and ``size``, the side of a patch in pixels, becomes 16. A batch is made from ``needs``:
-``SAMPLES`` says how the entry of each name looks; a method that needs a new kind of entry adds it there.
+Two conventions make that possible. Settings are made small by rule: an encoder becomes a tiny one that gives
+features of the same shape (``TINY``), and settings of a well-known name become small numbers (``NUMBERS``).
+A batch is made from ``needs``: ``SAMPLES`` says how the entry of each name looks; a method that needs a new
+kind of entry adds it there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from counterpoint.core.config import Config
 from counterpoint.core.encoder import EncoderConfig
 from counterpoint.core.method import Method, MethodConfig
 from counterpoint.core.types import Batch
+from counterpoint.encoders.convnet import ConvNet
 from counterpoint.encoders.unet import UNet
 
 SIZE = 16
@@ -36,6 +38,8 @@ def scenes(count: int, side: int) -> Tensor:
 
 
 SAMPLES: dict[str, Callable[[Tensor], Tensor]] = {
+    "image": lambda scene: scene,
+    "label": lambda scene: torch.arange(len(scene)) // 2,
     "fixed": lambda scene: scene,
     "moving": lambda scene: (1 - scene).square(),
 }
@@ -62,14 +66,29 @@ class Samples:
             yield {name: entry[ids] for name, entry in self.entries.items()} | {"id": ids}
 
 
+TINY: dict[str, Callable[[EncoderConfig], EncoderConfig]] = {
+    "unet": lambda _: UNet.Config(widths=(3, 4)),
+    "tiramisu": lambda _: UNet.Config(widths=(3, 4)),
+    "vit": lambda old: dataclasses.replace(old, channels=1, size=SIZE, patch=4, dim=8, depth=1, heads=2),
+}
+"""Kind of encoder → a tiny one; all others give one row a sample and become a narrow ConvNet."""
+NUMBERS = {
+    "size": SIZE, "local": 8, "locals": 1, "hidden": 8, "predictor": 8, "dim": 6, "prototypes": 5, "queue": 6,
+    "decoder": 8, "decoder_depth": 1, "decoder_heads": 2, "freeze": 0.0,
+}  # fmt: skip
+"""Well-known settings, small; none of a queue or a frozen start is left out."""
+
+
 def shrunk(config: MethodConfig) -> MethodConfig:
     """The settings made small by rule."""
     changes: dict[str, object] = {}
     for field in dataclasses.fields(config):
-        if isinstance(getattr(config, field.name), EncoderConfig):
-            changes[field.name] = UNet.Config(widths=(3, 4))
-        elif field.name == "size":
-            changes[field.name] = SIZE
+        value = getattr(config, field.name)
+        if isinstance(value, EncoderConfig):
+            tiny = TINY.get(value.kind, lambda _: ConvNet.Config(channels=1, width=4))
+            changes[field.name] = tiny(value)
+        elif field.name in NUMBERS:
+            changes[field.name] = NUMBERS[field.name]
     return dataclasses.replace(config, **changes)
 
 

@@ -66,7 +66,7 @@ def test_views_are_repeatable_and_keep_ids_and_frame(kind, method, batch):
     for view, twin in zip(one, again, strict=True):
         assert torch.equal(view.x, twin.x) and view.role == twin.role
         assert set(view.ids.tolist()) <= set(batch["id"].tolist()) and len(view.ids) == len(view.x)
-        assert view.undo(view.x).shape == view.x.shape
+        assert view.undo(view.x).shape[:2] == view.x.shape[:2]  # a crop goes back into a larger frame
     assert any(not torch.equal(a.x, b.x) for a, b in zip(one, other, strict=True))
 
 

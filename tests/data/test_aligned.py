@@ -41,6 +41,14 @@ def test_every_tile_of_an_epoch_has_an_id_of_its_own():
     assert data.steps(100) == 1 and len(next(data.epoch(100, rng()))["id"]) == 100
 
 
+def test_the_tiles_of_the_fixed_pass_are_always_the_same():
+    data = AlignedPatches([numbered(40, 50)], side=9, length=20)
+    one, again = list(data.parts(8)), list(data.parts(8))
+    assert [batch["id"].tolist() for batch in one] == [[*range(8)], [*range(8, 16)], [*range(16, 20)]]
+    for a, b in zip(one, again, strict=True):
+        assert torch.equal(a["fixed"], b["fixed"]) and torch.equal(a["fixed"][:, :2], -a["moving"])
+
+
 def test_the_generator_decides_everything():
     data = AlignedPatches([numbered(40, 50), numbered(30, 30, 1)], side=9, length=12)
     one, same, other = (torch.cat([b["fixed"] for b in data.epoch(4, rng(s))]) for s in (1, 1, 2))

@@ -59,8 +59,8 @@ ARMS = {
 ABOUT = (
     "Hematoxylin (fixed) and DAB (moving) of an immunohistochemistry image. A representation is learned from "
     "the left part of the image; the pairs below are cut from the right part, turned by any angle and "
-    f"shifted by up to {SHIFT:.0f} pixels. The stains are blurred differently and given independent noise, so "
-    "that no pixel noise is shared."
+    f"shifted by up to {SHIFT:.0f} pixels. The stains are blurred differently and given independent noise, "
+    "so that no pixel noise is shared."
 )
 METHOD = CoMIR.Config(size=32, noise=0.1)
 TRAIN = TrainConfig(
@@ -166,11 +166,13 @@ def _rows(args: Args) -> Iterator[Outcome]:
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Processes started in the block do not hear ctrl-C; this one does, and ends them without a word."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # is handed down, and heeded while they still load
+    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None  # is handed down
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if mask:
+            mask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:

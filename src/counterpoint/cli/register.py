@@ -26,6 +26,7 @@ from counterpoint.cli.console import (
     plain,
     say,
     show,
+    to_json,
 )
 from counterpoint.cli.pairs import channel
 from counterpoint.core.errors import InputError, WorkError

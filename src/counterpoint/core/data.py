@@ -27,3 +27,7 @@ class Data(Protocol):
     def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
         """One pass; draws everything that is random from ``rng``, batch by batch, in order."""
         ...
+
+    def parts(self, size: int) -> Iterator[Batch]:
+        """All samples once, in order of id, in batches of ``size``; the last one may be smaller."""
+        ...

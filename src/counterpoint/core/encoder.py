@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from counterpoint.core.config import Config, Configured
@@ -64,3 +65,17 @@ def tapped(network: nn.Module, at: Sequence[str]) -> Iterator[dict[str, Tensor]]
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def each_size(network: Callable[[Tensor], Tensor], images: Sequence[Tensor]) -> list[Tensor]:
+    """Features of several batches (B_i, C, H_i, W_i): those of one size go through the network together.
+
+    So batch statistics are those of a resolution, as SwAV and DINO have them for crops of two sizes.
+    """
+    sizes = list(dict.fromkeys(x.shape[-2:] for x in images))
+    features: dict[int, Tensor] = {}
+    for size in sizes:
+        which = [i for i, x in enumerate(images) if x.shape[-2:] == size]
+        out = network(torch.cat([images[i] for i in which]))
+        features.update(zip(which, out.split([len(images[i]) for i in which]), strict=True))
+    return [features[i] for i in range(len(images))]

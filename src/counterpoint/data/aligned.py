@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from counterpoint.core.errors import InputError
+from counterpoint.core.rng import generator
 from counterpoint.core.types import Batch
 from counterpoint.data.intensity import unit
 from counterpoint.data.read import read_image
@@ -72,12 +73,17 @@ class AlignedPatches:
     def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
         """Batches: "fixed" (B, C_f, T, T), "moving" (B, C_m, T, T) float32, "id" (B,) number of the tile."""
         for step in range(self.steps(size)):
-            places = self._places(size, rng)
-            yield {
-                "fixed": self._cut(places, 0),
-                "moving": self._cut(places, 1),
-                "id": torch.arange(step * size, (step + 1) * size),
-            }
+            yield self._batch(range(step * size, (step + 1) * size), rng)
+
+    def parts(self, size: int) -> Iterator[Batch]:
+        """The tiles of one epoch, always the same ones, in batches of ``size`` and a smaller last one."""
+        rng = generator(0, "parts")
+        for start in range(0, self.length, size):
+            yield self._batch(range(start, min(start + size, self.length)), rng)
+
+    def _batch(self, ids: range, rng: torch.Generator) -> Batch:
+        places = self._places(len(ids), rng)
+        return {"fixed": self._cut(places, 0), "moving": self._cut(places, 1), "id": torch.tensor(ids)}
 
     def _places(self, size: int, rng: torch.Generator) -> list[tuple[int, int, int]]:
         """``size`` times (pair, top, left)."""

@@ -17,7 +17,7 @@ from counterpoint.registration.levels import Level
 
 
 def smooth(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (C, H, W) ; the border is continued; ``sigma`` in pixels."""
+    """Gaussian blur of (C, H, W), border pixels repeated outwards; ``sigma`` in pixels."""
     radius = max(1, int(3 * sigma + 0.5))
     t = torch.arange(-radius, radius + 1, dtype=x.dtype)
     k = torch.exp(-0.5 * (t / sigma) ** 2)

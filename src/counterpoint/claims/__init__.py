@@ -1,0 +1,1 @@
+"""Claims: what papers say, as small experiments, one file each in the folder of its field."""

@@ -1,0 +1,81 @@
+"""What there is: every method with its idea, its paper and what came of its claim. Imports no method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterpoint.core.config import names
+from counterpoint.core.errors import unknown
+from counterpoint.evidence.run import claims, module_of
+from counterpoint.evidence.source import PACKAGE, changed, docstring, file_of, fingerprints
+from counterpoint.evidence.store import Evidence, read
+
+ROOM = f"{PACKAGE}.methods"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One method."""
+
+    name: str
+    """Of its file, e.g. "barlow_twins"."""
+    field: str
+    """Of the folder it stands in, e.g. "image"; empty if in none."""
+    idea: str
+    """The first paragraph of its file."""
+    paper: str
+    """The second one."""
+    claimed: bool
+    """Whether there is a claim."""
+    evidence: Evidence | None
+    stale: tuple[str, ...]
+    """Modules that changed since the evidence was made; empty if there is none."""
+
+    @property
+    def verdict(self) -> str:
+        """Holds, fails, open, or none where nothing was shown yet."""
+        return self.evidence.verdict if self.evidence else "none"
+
+
+def entries(evidence: Path) -> list[Entry]:
+    """All methods, by field and name, with what a folder of evidence says of them."""
+    found = [_entry(name, module, evidence) for name, module in names(ROOM).items()]
+    return sorted(found, key=lambda entry: (entry.field, entry.name))
+
+
+def entry(name: str, evidence: Path) -> Entry:
+    """One method by its name; an ``InputError`` with the nearest names if there is none."""
+    known = names(ROOM)
+    if name not in known:
+        raise unknown("method", name, known)
+    return _entry(name, known[name], evidence)
+
+
+def needed(evidence: Path) -> list[str]:
+    """Claims without evidence, or with evidence of other code than there is now, as "field/method"."""
+    return sorted(claim for name, claim in claims().items() if _stale(name, read(claim, evidence)) != ())
+
+
+def _entry(name: str, module: str, where: Path) -> Entry:
+    file = file_of(module)
+    assert file is not None, "names() found it"
+    paragraphs = [" ".join(part.split()) for part in docstring(file).split("\n\n")] + ["", ""]
+    claimed = claims().get(name)
+    evidence = read(claimed, where) if claimed else None
+    return Entry(
+        name=name,
+        field="/".join(module.split(".")[2:-1]),
+        idea=paragraphs[0],
+        paper=paragraphs[1],
+        claimed=claimed is not None,
+        evidence=evidence,
+        stale=_stale(name, evidence) or (),
+    )
+
+
+def _stale(name: str, evidence: Evidence | None) -> tuple[str, ...] | None:
+    """What changed since the evidence was made; None if there is none."""
+    if evidence is None:
+        return None
+    return tuple(changed(evidence.code, fingerprints(module_of(name))))

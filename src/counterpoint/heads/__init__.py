@@ -1,0 +1,1 @@
+"""Features → embeddings: projectors, predictors, prototypes."""

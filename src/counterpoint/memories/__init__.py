@@ -1,0 +1,1 @@
+"""What survives a step without a gradient; all state stands in buffers."""

@@ -1,0 +1,66 @@
+"""SimCLR: two crops of an image agree; all other images of the batch are negatives.
+
+Chen, Kornblith, Norouzi, Hinton. A Simple Framework for Contrastive Learning of Visual Representations. ICML
+2020. arXiv:2002.05709.
+
+Not as in the paper: a ResNet-18 with a stem for small images by default (the paper: ResNet-50).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from counterpoint.core.encoder import Encoder, EncoderConfig
+from counterpoint.core.method import Method, MethodConfig
+from counterpoint.core.roles import Roles
+from counterpoint.core.types import Progress, Terms, Views
+from counterpoint.encoders.resnet import ResNet
+from counterpoint.heads.mlp import mlp
+from counterpoint.objectives.contrastive import cosine_logits, info_nce
+from counterpoint.pairs.ids import same_sample
+from counterpoint.views.image import MultiCrop, simclr_crops
+
+
+class SimCLR(Method):
+    """NT-Xent: normalized, temperature-scaled cross entropy over the 2B − 1 other views of a batch."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        """Settings of SimCLR."""
+
+        encoder: EncoderConfig = field(default_factory=ResNet.Config)
+        """The network whose features are wanted."""
+        hidden: int = 2048
+        """Width of the projector's hidden layer."""
+        dim: int = 128
+        """Width of the embedding."""
+        temperature: float = 0.5
+        """What the cosines are divided by (the paper's τ), > 0; 0.5 is the paper's for CIFAR-10."""
+        size: int = 32
+        """Side of a crop in pixels."""
+        strength: float = 0.5
+        """How strongly colors are jittered; 0.5 is the paper's for CIFAR-10, 1 for ImageNet."""
+        blur: float = 0.0
+        """Share of crops that are blurred; the paper blurs half of them on ImageNet, none on CIFAR-10."""
+
+    needs = frozenset({"image"})
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.temperature = config.temperature
+        self.views = MultiCrop(simclr_crops(config.size, config.strength, config.blur))
+        self.encoder = config.encoder.build()
+        self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, last_norm=True)
+
+    def loss(self, views: Views, at: Progress) -> Terms:  # noqa: ARG002 -- the same at every step
+        """Equation 1 of the paper, mean over the 2B anchors."""
+        z = self.projector(self.encoder(torch.cat([v.x for v in views])))
+        pairs = same_sample(torch.cat([v.ids for v in views]))
+        return Terms({"nt_xent": info_nce(cosine_logits(z, z, self.temperature), pairs)})
+
+    def network(self, role: str) -> Encoder:
+        """The encoder, role "image": (B, C, H, W) → (B, out_dim)."""
+        return Roles({"image": self.encoder})[role]

@@ -1,0 +1,73 @@
+"""SupCon: all images of one class are positives of each other.
+
+Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan. Supervised Contrastive Learning. NeurIPS
+2020. arXiv:2004.11362.
+
+Not as in the paper: SimCLR's crops (the paper: AutoAugment) and a ResNet-18 for small images by default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from counterpoint.core.encoder import Encoder, EncoderConfig
+from counterpoint.core.method import Method, MethodConfig
+from counterpoint.core.roles import Roles
+from counterpoint.core.types import Progress, Terms, Views
+from counterpoint.encoders.resnet import ResNet
+from counterpoint.heads.mlp import mlp
+from counterpoint.objectives.contrastive import cosine_logits, sup_con
+from counterpoint.pairs.labels import same_class
+from counterpoint.views.image import AsIs, MultiCrop, simclr_crops
+from counterpoint.views.several import Several
+
+
+class SupCon(Method):
+    """Supervised contrast, equation 2 ("out") or 3 ("in") of the paper."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MethodConfig):
+        """Settings of SupCon."""
+
+        encoder: EncoderConfig = field(default_factory=ResNet.Config)
+        """The network whose features are wanted."""
+        hidden: int = 2048
+        """Width of the projector's hidden layer."""
+        dim: int = 128
+        """Width of the embedding."""
+        temperature: float = 0.1
+        """What the cosines are divided by (the paper's τ), > 0."""
+        form: Literal["out", "in"] = "out"
+        """Sum over positives outside the logarithm (the paper's choice) or inside."""
+        size: int = 32
+        """Side of a crop in pixels."""
+        strength: float = 0.5
+        """How strongly colors are jittered."""
+        blur: float = 0.0
+        """Share of crops that are blurred."""
+
+    needs = frozenset({"image", "label"})
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.temperature = config.temperature
+        self.form: Literal["out", "in"] = config.form
+        crops = MultiCrop(simclr_crops(config.size, config.strength, config.blur))
+        self.views = Several(crops, AsIs(("label",)))
+        self.encoder = config.encoder.build()
+        self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, norm=False)
+
+    def loss(self, views: Views, at: Progress) -> Terms:  # noqa: ARG002 -- the same at every step
+        """Mean over the 2B anchors that have a positive."""
+        *crops, labels = views
+        z = self.projector(self.encoder(torch.cat([v.x for v in crops])))
+        pairs = same_class(labels.x.repeat(len(crops)))
+        return Terms({"supervised": sup_con(cosine_logits(z, z, self.temperature), pairs, self.form)})
+
+    def network(self, role: str) -> Encoder:
+        """The encoder, role "image": (B, C, H, W) → (B, out_dim)."""
+        return Roles({"image": self.encoder})[role]

@@ -1,0 +1,151 @@
+"""What every objective must do, asked of two views' embeddings, whatever the formula.
+
+``CASES`` says how each is fed with (N, D) rows of the same samples. A new file in the room adds a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import counterpoint.objectives
+from counterpoint.core.types import Pairs
+from counterpoint.objectives import assignment, contrastive, reconstruction, redundancy, regression
+from counterpoint.objectives.precision import wide
+from counterpoint.pairs.hard import far_positives
+from counterpoint.pairs.ids import same_sample
+
+PARTS = {"precision", "streamed"}
+"""Files of the room that hold no objective of their own."""
+
+TAU = 0.2
+
+
+def table(a: Tensor, b: Tensor) -> Tensor:
+    return contrastive.cosine_logits(a, b, TAU)
+
+
+def crossed(a: Tensor) -> Pairs:
+    ids = torch.arange(len(a))
+    return same_sample(ids, ids)
+
+
+def joint(objective: Callable[..., Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Both views in one set, as NT-Xent has them."""
+
+    def loss(a: Tensor, b: Tensor) -> Tensor:
+        z = torch.cat([a, b])
+        return objective(table(z, z), same_sample(torch.arange(len(a)).repeat(2)))
+
+    return loss
+
+
+def hardened(a: Tensor, b: Tensor) -> Tensor:
+    pairs = crossed(a)
+    return contrastive.debiased(table(a, b), pairs.positive, pairs.negative, 0.1, -1 / TAU)
+
+
+CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "contrastive info_nce": joint(contrastive.info_nce),
+    "contrastive sup_con in": joint(lambda x, p: contrastive.sup_con(x, p, "in")),
+    "contrastive decoupled": joint(contrastive.decoupled),
+    "contrastive decoupled weighted": lambda a, b: contrastive.decoupled(
+        table(a, b), crossed(a), far_positives(table(a, b).diagonal() * TAU)
+    ),
+    "contrastive debiased": hardened,
+    "contrastive symmetric": lambda a, b: contrastive.symmetric(table(a, b), crossed(a)),
+    "contrastive pairwise_sigmoid": lambda a, b: contrastive.pairwise_sigmoid(table(a, b) - 2, crossed(a)),
+    "contrastive info_nce_streamed": lambda a, b: contrastive.info_nce_streamed(a, b, TAU, both=True),
+    "contrastive l1": lambda a, b: contrastive.info_nce(contrastive.l1_logits(a, b, TAU), crossed(a)),
+    "contrastive mse": lambda a, b: contrastive.info_nce(contrastive.mse_logits(a, b, TAU), crossed(a)),
+    "regression": regression.cosine_regression,
+    "redundancy barlow": redundancy.barlow,
+    "redundancy vicreg": lambda a, b: torch.stack(list(redundancy.vicreg(a, b).values())).sum(),
+    "assignment swapped": lambda a, b: assignment.swapped(a, assignment.sinkhorn(b, 0.5), TAU),
+    "assignment centered": lambda a, b: assignment.centered_cross_entropy(a, b, wide(b).mean(0), 0.2, 0.1),
+    "reconstruction": lambda a, b: reconstruction.masked_mse(
+        a[:, None], b[:, None], torch.ones(len(a), 1).bool()
+    ),
+}
+
+UNGUIDED = {"assignment swapped", "assignment centered", "reconstruction"}
+"""Those whose second argument is a target, made without a gradient or given."""
+
+each = pytest.mark.parametrize("loss", CASES.values(), ids=CASES.keys())
+
+
+def rows(seed: int, n: int = 5, d: int = 4, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def test_every_file_of_the_room_is_asked():
+    files = {file.stem for folder in counterpoint.objectives.__path__ for file in Path(folder).glob("*.py")}
+    assert files - PARTS - {"__init__"} == {name.split()[0] for name in CASES}
+
+
+@each
+def test_it_is_one_finite_number_with_gradients(loss):
+    a, b = rows(1).requires_grad_(), rows(2)
+    value = loss(a, b)
+    (grad,) = torch.autograd.grad(value, a)
+    assert value.ndim == 0 and value.dtype == torch.float64 and value.isfinite()
+    assert grad.isfinite().all() and grad.count_nonzero() > 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients(name):
+    a, b = rows(1).requires_grad_(), rows(2).requires_grad_(name not in UNGUIDED)
+    if "weighted" in name:  # its weights have no gradient, by the paper's default
+        a, b = rows(1).requires_grad_(), rows(2)
+        weight = far_positives(table(a, b).diagonal() * TAU)
+        assert torch.autograd.gradcheck(
+            lambda x: contrastive.decoupled(table(x, b), crossed(x), weight), (a,)
+        )
+    else:
+        assert torch.autograd.gradcheck(CASES[name], (a, b))
+
+
+@each
+def test_the_order_of_samples_does_not_matter(loss):
+    a, b = rows(1, 7), rows(2, 7)
+    order = torch.randperm(7, generator=torch.Generator().manual_seed(0))
+    assert loss(a[order], b[order]).item() == pytest.approx(loss(a, b).item(), rel=1e-12)
+
+
+@each
+@pytest.mark.parametrize(
+    "extreme",
+    {
+        "one sample": lambda x: x[:1],
+        "identical samples": lambda x: x[:1].expand(5, -1).clone(),
+        "zeros": torch.zeros_like,
+        "huge": lambda x: 1e4 * x,
+        "tiny": lambda x: 1e-12 * x,
+    }.items(),
+    ids=lambda item: item[0],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_extremes_stay_finite(loss, extreme, dtype):
+    a, b = (extreme[1](rows(seed)).to(dtype).requires_grad_() for seed in (1, 2))
+    value = loss(a, b)
+    value.backward()
+    assert value.isfinite() and value.dtype == torch.float32
+    exact = [x.detach().double().requires_grad_() for x in (a, b)]
+    loss(*exact).backward()
+    for found, true in zip((a.grad, b.grad), (x.grad for x in exact), strict=True):
+        if found is not None and true.abs().max() < torch.finfo(dtype).max:
+            assert found.isfinite().all()
+
+
+@each
+def test_half_precision_is_summed_in_single(loss):
+    a, b = rows(1, 64, 32, torch.float16), rows(2, 64, 32, torch.float16)
+    found, exact = loss(a, b), loss(a.double(), b.double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = loss(a.float(), b.float())
+    assert found.item() == pytest.approx(exact.item(), rel=1e-4)
+    assert cast.item() == pytest.approx(exact.item(), rel=1e-4)
