@@ -62,6 +62,8 @@ class DINO(Method):
         """How many local crops; 0 for none."""
         strength: float = 1.0
         """How strongly colors are jittered."""
+        blur: tuple[float, float, float] = (0.0, 0.0, 0.0)
+        """Share of first, second and local crops that are blurred; (1, 0.1, 0.5) in the paper, for 224 pixels."""
 
     needs = frozenset({"image"})
 
@@ -70,7 +72,7 @@ class DINO(Method):
         self.config = config
         c = config
         self.temperatures, self.freeze = (c.temperature, c.teacher_temperature), c.freeze
-        self.views = MultiCrop(dino_crops(c.size, c.local, c.locals, c.strength))
+        self.views = MultiCrop(dino_crops(c.size, c.local, c.locals, c.strength, c.blur))
         self.encoder = c.encoder.build()
         self.projector = mlp(self.encoder.out_dim, c.hidden, c.dim, layers=3, norm=False, activation="gelu")
         self.prototypes = Prototypes(c.dim, c.prototypes, in_graph=True)

@@ -63,8 +63,8 @@ class SwAV(Method):
         """How many local crops; 0 for none."""
         strength: float = 1.0
         """How strongly colors are jittered."""
-        blur: float = 0.5
-        """Share of crops that are blurred."""
+        blur: float = 0.0
+        """Share of crops that are blurred; 0.5 in the paper, for 224 pixels."""
 
     needs = frozenset({"image"})
 
