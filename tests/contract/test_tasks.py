@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("kind", sorted(names(ROOM).keys() - set(PAR
 
 
 class Samples:
-    """120 or 80 samples of four classes; an image is its class with noise, and what a network sees is for it."""
+    """Samples of four classes; an image holds its class with a little noise, and noise."""
 
     provides = frozenset({"image", "id", "label"})
 

@@ -14,7 +14,7 @@ def picture(shape=(80, 100), seed=0):
     return (0.2 + 0.6 * (a - a.min()) / np.ptp(a)).astype(np.float32)
 
 
-def disk(shape=(80, 100), radius=36):
+def disk(shape=(80, 100), radius=36.0):
     y, x = np.mgrid[: shape[0], : shape[1]]
     return np.hypot(y - 39.5, x - 49.5) < radius
 

@@ -21,7 +21,7 @@ TURNED = Grid((60, 72), (0.5, 0.5), (3, -4))
 
 def picture(shape=(60, 72), seed=0):
     rng = np.random.default_rng(seed)
-    a = sum(ndimage.gaussian_filter(rng.normal(size=shape), s) * s for s in (1.5, 4))
+    a = sum((ndimage.gaussian_filter(rng.normal(size=shape), s) * s for s in (1.5, 4)), np.zeros(shape))
     return (a - a.min()) / np.ptp(a)
 
 

@@ -42,8 +42,9 @@ def test_it_asks_every_so_often_and_at_the_end_and_moves_nothing(probe, tmp_path
 
 
 def test_a_resumed_run_has_the_lines_of_one_that_was_not(probe, tmp_path):
+    watch = probe()
     for step in range(7):
-        (watch := probe() if step == 0 else watch)(Progress(step, 9, 0, 1), {})
+        watch(Progress(step, 9, 0, 1), {})
     again = probe()  # from the checkpoint after 4 updates
     for step in range(4, 9):
         again(Progress(step, 9, 0, 1), {})
@@ -81,7 +82,7 @@ def test_a_training_ends_with_the_same_bits(tmp_path):
 
     class Parts(AlignedPatches):
         def parts(self, size):
-            yield from self.epoch(size, torch.Generator().manual_seed(0))
+            yield from self.epoch(4, torch.Generator().manual_seed(0))
 
     def run(name: str, watched: bool) -> dict[str, torch.Tensor]:
         method = fresh(config, 0)

@@ -19,7 +19,8 @@ Kind = Literal["rigid", "similarity", "affine"]
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(C, N) fixed values, (K, C, N) moving values, (K, N) weights → (K,) scores, the higher the better."""
 
-FREE = {"rigid": 3, "similarity": 4, "affine": 6}
+FREE: dict[Kind, int] = {"rigid": 3, "similarity": 4, "affine": 6}
+"""How many numbers say what may move; the last two are the shift."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -175,15 +175,14 @@ def _computed(network: nn.Module, data: Data, batch: int, key: str, tap: str) ->
             _fits(network, part[key], key)
             out = network(part[key].to(where))
             rows = pooled(seen[tap] if tap else out, tap or "network").float().cpu()
-            z = (
-                torch.empty(len(data), rows.shape[1]) if z is None else z
-            )  # once: a list would need twice as much
+            if z is None:  # in one piece: a list of parts would need twice the memory in the end
+                z = torch.empty(len(data), rows.shape[1])
             z[done : done + len(rows)] = rows
             done += len(rows)
             for name, values in rest.items():
                 if name in part:
                     values.append(part[name])
-    if z is None:
+    if z is None or not done:
         raise InputError("data: expected at least one sample, found none")
     z = z[:done]
     if not z.isfinite().all():

@@ -77,7 +77,7 @@ class FineTune(Task):
         if missing := {self.config.role, "label"} - data.provides:
             raise InputError(f"data: expected batches with {', '.join(sorted(missing))}, found none")
         parts = [(part["id"], part["label"]) for part in data.parts(self.config.batch)]
-        if not parts:
+        if not any(len(ids) for ids, _ in parts):
             raise InputError("data: expected at least one sample, found none")
         ids, label = (torch.cat(column) for column in zip(*parts, strict=True))
         return Embedded(torch.empty(len(ids), 0), ids, label)

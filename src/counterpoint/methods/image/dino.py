@@ -63,7 +63,7 @@ class DINO(Method):
         strength: float = 1.0
         """How strongly colors are jittered."""
         blur: tuple[float, float, float] = (0.0, 0.0, 0.0)
-        """Share of first, second and local crops that are blurred; (1, 0.1, 0.5) in the paper, for 224 pixels."""
+        """Share of first, second and local crops that are blurred; (1, 0.1, 0.5) in the paper, for 224."""
 
     needs = frozenset({"image"})
 

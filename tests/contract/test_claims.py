@@ -1,0 +1,63 @@
+"""What every claim must be, and what every method must say of its paper."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from counterpoint.core.claim import Claim
+from counterpoint.core.config import names
+from counterpoint.evidence.catalogue import entries
+from counterpoint.evidence.run import ROOM, claims, load_claim
+from counterpoint.evidence.store import folder, read
+from counterpoint.evidence.verdict import judged, overall
+
+each = pytest.mark.parametrize("name", sorted(claims()))
+METHODS = entries(folder())
+
+
+@each
+def test_a_claim_is_well_formed(name):
+    claim = load_claim(name)
+    assert isinstance(claim, Claim)
+    assert claim.paper.authors and claim.paper.title and claim.paper.venue and 1950 < claim.paper.year < 2100
+    assert claim.says.endswith(".") and len(claim.says) > 20
+    assert claim.differs, "what is smaller or other than in the paper?"
+    assert callable(claim.arms) and claim.seeds >= 3
+    assert all(expect.arm != expect.than for expect in claim.expect)
+    # Somebody else's explanation of the gain, or the network it started from, must be among the arms.
+    assert len({arm for expect in claim.expect for arm in (expect.arm, expect.than)}) >= 2
+
+
+@each
+def test_a_claim_stands_at_the_place_of_its_method(name):
+    there = names("counterpoint.methods") | names("counterpoint.procedures")
+    assert name in there
+    assert there[name].split(".")[2:] == names(ROOM)[name].split(".")[2:]
+
+
+@each
+def test_its_evidence_says_what_its_numbers_say(name):
+    evidence = read(claims()[name], folder())
+    if evidence is None:
+        pytest.skip("not run yet")
+    claim = load_claim(name)
+    assert len(evidence.seeds) == claim.seeds
+    findings = [judged(expect, evidence.seeds) for expect in claim.expect]
+    assert [f.verdict for f in findings] == [f.verdict for f in evidence.findings]
+    assert evidence.verdict == overall(findings)
+    assert re.fullmatch(r"[0-9a-f]{40}|", evidence.commit)
+    assert evidence.seconds * min(2, evidence.machine["cores"]) <= 600, "five minutes on two cores"
+
+
+def test_no_evidence_without_a_claim():
+    kept = {str(file.relative_to(folder()).with_suffix("")) for file in folder().rglob("*.json")}
+    assert kept <= set(claims().values())
+
+
+@pytest.mark.parametrize("entry", METHODS, ids=[entry.name for entry in METHODS])
+def test_every_method_tells_its_idea_and_its_paper(entry):
+    assert entry.field and len(entry.idea) <= 120 and ": " in entry.idea
+    assert re.search(r"(19|20)\d\d", entry.paper) and len(entry.paper.split(". ")) >= 3
+    assert entry.verdict in ("holds", "fails", "open", "none")
