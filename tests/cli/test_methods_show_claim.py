@@ -171,9 +171,8 @@ class TestEmbed:
         monkeypatch.setitem(sys.modules, "counterpoint.data.open", module)
         monkeypatch.delitem(sys.modules, "counterpoint.cli.embed", raising=False)
         network = UNet.Config(widths=(2, 3), out=3).build().eval()
-        save_networks(tmp_path / "run" / "networks.safetensors", {"image": network}) if (
-            tmp_path / "run"
-        ).mkdir() is None else None
+        (tmp_path / "run").mkdir()
+        save_networks(tmp_path / "run" / "networks.safetensors", {"image": network})
         yield lambda *argv: run(["embed", str(tmp_path / "run"), "toy", *argv])
         sys.modules.pop("counterpoint.cli.embed", None)
 

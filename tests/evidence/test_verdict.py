@@ -46,7 +46,7 @@ def test_of_several_expectations():
     "arms", [{"a": {"m": 1.0}}, {"a": {"m": 1.0}, "b": {}}, {"a": {"m": float("nan")}, "b": {"m": 1}}]
 )
 def test_numbers_that_are_missing_are_named(arms):
-    with pytest.raises(WorkError, match="a number for m of [ab], seed 1 gave"):
+    with pytest.raises(WorkError, match=r"a number for m of [ab], seed 1 gave"):
         judged(Expect(arm="a", than="b", metric="m"), [*seeds(0.1), arms])
 
 

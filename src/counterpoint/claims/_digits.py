@@ -28,9 +28,9 @@ ENCODER = ConvNet.Config(channels=1, width=16)
 DRAWS = 10
 """Draws of the few labels; one draw of five per class says little."""
 DIFFERS = (
-    "Digits of scikit-learn at 16 pixels, a small network, {epochs} epochs with Adam on one core; judged by nearest "
-    "neighbors and by a ridge probe on 5 labels per class, mean over 10 draws. Crops are mirrored as in the "
-    "paper, which digits do not ask for."
+    "Digits of scikit-learn at 16 pixels, a small network, {epochs} epochs with Adam; judged by "
+    "nearest neighbors and by a ridge probe on 5 labels per class, mean of 10 draws. Crops are mirrored as "
+    "in the paper, which digits do not ask for."
 )
 
 

@@ -46,7 +46,7 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     where = args.out or folder()
     chosen = _chosen(args, where)
     if args.dry:
-        show(f"{len(chosen)} claims", ("claim",), [(claim,) for claim in chosen], aside=args.json)
+        show(f"{len(chosen)} claims", ("claim",), [(claim,) for claim in chosen], args.json)
         return {"claims": [{"claim": claim} for claim in chosen]}, 0
     if chosen:
         output_folder(where)
@@ -63,7 +63,7 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
         done.append(evidence)
         say(f"  {evidence.verdict} ({evidence.seconds:.0f} s): {write(evidence, where)}")
     rows = [row for evidence in done for row in cells(evidence)]
-    show(f"{len(done)} of {len(chosen)} claims run", COLUMNS, rows, aside=args.json)
+    show(f"{len(done)} of {len(chosen)} claims run", COLUMNS, rows, args.json)
     answer = [{k: v for k, v in asdict(evidence).items() if k != "code"} for evidence in done]
     return {"claims": answer, "failed": failed}, 1 if failed else 0
 

@@ -73,7 +73,8 @@ def parsed(kind: type[T], argv: Sequence[str], name: str) -> T:
 
 def _sentence(box: str) -> str:
     """What tyro draws as a box of paragraphs, as one sentence."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()]
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", box)  # colors; the frame is drawn in Unicode or ASCII
+    lines = ["" if re.fullmatch(r"\W*", line) else line.strip("│| ") for line in bare.splitlines()]
     what, *others = "\n".join(lines[1:]).split("\n\n")  # the first line is a title
     near = [re.findall(r"^--[^\s,]+", p, re.M) for p in others if p.startswith("Perhaps you meant")]
     # Settings name themselves; which of our dataclasses refused them is no business of the user's.

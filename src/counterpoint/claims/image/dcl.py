@@ -35,6 +35,6 @@ CLAIM = Claim(
         Expect(arm="dcl, batch 8", than="simclr, batch 8", metric="few"),
         Expect(arm="dcl, batch 256", than="simclr, batch 256", metric="few", margin=-0.02),
     ),
-    differs="Digits of scikit-learn at 16 pixels, a small network, 4 epochs at batch 8 and 20 at 256; judged by a "
-    "ridge probe on 5 labels per class, mean over 10 draws. The temperature is the same for both arms.",
+    differs="Digits of scikit-learn at 16 pixels, a small network, 4 epochs at batch 8, 20 at 256; judged by "
+    "a ridge probe on 5 labels per class, mean over 10 draws. The temperature is the same for both arms.",
 )
