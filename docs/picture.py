@@ -1,4 +1,4 @@
-"""Draw docs/images/demo.png: a pair of the demo before and after registration. Run: python docs/picture.py RUN"""
+"""Draw docs/images/demo.png, a pair of the demo before and after: python docs/picture.py RUN [PAIR]."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,7 +28,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch):
     def put(do) -> None:
-        monkeypatch.setattr(main_file.importlib, "import_module", lambda name: Fake(do))
+        monkeypatch.setattr(main_file, "importlib", SimpleNamespace(import_module=lambda _: Fake(do)))
 
     return put
 
@@ -116,10 +117,16 @@ def test_a_sentence_stays_one_line_that_no_terminal_obeys(run, fake):
         ),
         (["register", "a", "b", "c"], "unrecognized options: c;"),
         (["register", "a", "b", "--overlap", "x"], "error parsing --overlap: could not convert"),
-        (["register", "a", "b", "--transform", "rigd"], "invalid choice 'rigd' for argument '--transform', exp"),
+        (
+            ["register", "a", "b", "--transform", "rigd"],
+            "invalid choice 'rigd' for argument '--transform'",
+        ),
         (["register", "a", "b", "--fixed-spacing", "1"], "missing value for argument '--fixed-spacing'"),
         (["register", "a", "b", "--fixed-spacing", "1", "y"], "error parsing --fixed-spacing: "),
-        (["register", "a", "b", "--scales", "2", "1"], "scales: expected two numbers from 0.1 to 10 in order"),
+        (
+            ["register", "a", "b", "--scales", "2", "1"],
+            "scales: expected two numbers from 0.1",
+        ),
         (["register", "a", "b", "--overlap", "nan"], "overlap: expected a share from 0.05 to 1, found nan"),
         (["train", "comir", "--train.batch", "0"], "train.batch: expected at least 1, found 0"),
         (["train", "comir", "--train.optim.lr", "-1"], "optim: expected lr > 0"),
@@ -159,58 +166,45 @@ def test_the_console_script_answers_and_ends_with_the_code():
     assert done.stderr.count("\n") == 1 and "did you mean register?" in done.stderr
 
 
-def closed_pipe() -> int:
+SHOWS = """
+from types import SimpleNamespace
+from counterpoint.cli import main, console
+def command(argv):
+    console.show("fixed → moving", ("°",), [("ü" * 99,)] * 999)
+    return {"done": True}, 0
+main.importlib = SimpleNamespace(import_module=lambda name: SimpleNamespace(command=command))
+main.main(["demo", *(["--json"] if JSON else [])])
+"""
+CODES = {
+    "help": "from counterpoint.cli.main import main; main(['--help'])",
+    "a table": "JSON = False" + SHOWS,
+    "JSON": "JSON = True" + SHOWS,
+}
+
+
+@pytest.mark.parametrize("what", CODES)
+def test_a_reader_that_went_away_is_no_traceback(what):
     read, write = os.pipe()
     os.close(read)
-    return write
-
-
-def test_a_reader_that_went_away_is_no_traceback():
-    code = "from counterpoint.cli.main import main; main(['--help'])"
-    pipe = closed_pipe()
     done = subprocess.run(
-        [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-c", CODES[what]], stdout=write, stderr=subprocess.PIPE, text=True, check=False
     )
-    os.close(pipe)
-    assert (done.returncode, done.stderr) == (1, "")
-
-
-def test_a_table_to_a_reader_that_went_away_is_no_traceback():
-    code = """
-from counterpoint.cli import main, console
-class Fake:
-    command = staticmethod(lambda argv: (console.show("t", ("a",), [("x" * 99,)] * 999), ({}, 0))[1])
-main.importlib.import_module = lambda name: Fake
-main.main(["demo"])
-"""
-    pipe = closed_pipe()
-    done = subprocess.run(
-        [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
-    )
-    os.close(pipe)
+    os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_behind_standard_output_is_a_failure():
-    code = "from counterpoint.cli.main import main; main(['--version'])"
+def test_a_full_disk_behind_standard_output_is_no_traceback():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-c", CODES["JSON"]], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
-    assert (done.returncode, done.stderr) == (1, "")
+    assert done.returncode == 1 and done.stderr in ("", "counterpoint: files: No space left on device\n")
 
 
 def test_words_that_the_terminal_cannot_show_are_no_traceback():
-    code = """
-from counterpoint.cli import main, console
-class Fake:
-    command = staticmethod(lambda argv: (console.show("fixed → moving", ("°",), [("ü",)]), ({}, 0))[1])
-main.importlib.import_module = lambda name: Fake
-main.main(["demo"])
-"""
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", CODES["a table"]],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
         check=False,
@@ -218,24 +212,23 @@ main.main(["demo"])
     assert done.returncode == 0 and b"\\u2192" in done.stdout
 
 
-@pytest.mark.parametrize("after", [0.0, 0.3, 0.6])
-def test_ctrl_c_while_a_command_is_loaded(process, after):
-    started = process("register", "a", "b", "--json", code=SAYS_WHEN)
-    started.until("here")
-    if after:
-        started.popen.wait  # noqa: B018
-    ended = started.signal(signal.SIGINT)
-    assert ended.code == 130 and ended.answer["code"] == 130 and "Traceback" not in ended.err
-
-
-SAYS_WHEN = """
+LOUD = """
 import signal, sys
+from types import SimpleNamespace
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from counterpoint.cli import main
 load = main.importlib.import_module
 def loud(name):
-    print("here", file=sys.stderr, flush=True)
+    print("loading", file=sys.stderr, flush=True)
     return load(name)
-main.importlib.import_module = loud
+main.importlib = SimpleNamespace(import_module=loud)
 main.main(sys.argv[1:])
 """
+
+
+def test_ctrl_c_while_a_command_is_loaded(process):
+    started = process("register", "a", "b", "--json", code=LOUD)
+    started.until("loading\n")
+    ended = started.signal(signal.SIGINT)
+    assert ended.code == 130 and ended.answer["code"] == 130
+    assert ended.err == "loading\ncounterpoint: interrupted; what was finished is kept\n"

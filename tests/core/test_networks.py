@@ -1,4 +1,4 @@
-# ruff: noqa: ARG005 -- one signature for all ways to do damage
+
 from __future__ import annotations
 
 import json

@@ -126,6 +126,9 @@ def test_large_images_are_shown_smaller_and_in_place(tmp_path):
     html = (tmp_path / "page.html").read_text("utf-8")
     assert re.search(r"Shown at 1/\d of the fixed image", html)
     fixed, after = (p.astype(float) for p in pictures(html)[:2])
+    blocks = result.fixed.array.reshape(50, 2, 750, 2).mean((1, 3))
+    blocks = blocks.clip(*np.percentile(blocks, (0.5, 99.5)))
+    assert np.corrcoef(fixed[..., 0].ravel(), blocks.ravel())[0, 1] > 0.9995
     seen = np.zeros(fixed.shape, bool)
     middle = fixed.shape[1] // 2
     seen[15:-15, middle - 10 : middle + 10] = True

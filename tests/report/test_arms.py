@@ -12,5 +12,7 @@ def test_arms_are_drawn(values):
 
 
 def test_gains_are_drawn_by_their_verdict():
-    drawn = [gain_bars({"a over b": (0.1, 0.05, 0.2, 0.0, v)}) for v in ("holds", "fails", "open")]
+    drawn = [
+        gain_bars({"a over b": (0.1, 0.05, 0.2, 0.0, v)}, "accuracy") for v in ("holds", "fails", "open")
+    ]
     assert len(set(drawn)) == 3 and all(png[:4] == b"\x89PNG" for png in drawn)

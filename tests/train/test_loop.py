@@ -1,4 +1,4 @@
-# ruff: noqa: ARG002 -- stubs keep the signature
+
 from __future__ import annotations
 
 import json

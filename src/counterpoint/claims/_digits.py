@@ -29,8 +29,8 @@ DRAWS = 10
 """Draws of the few labels; one draw of five per class says little."""
 DIFFERS = (
     "Digits of scikit-learn at 16 pixels, a small network, {epochs} epochs with Adam; judged by "
-    "nearest neighbors and by a ridge probe on 5 labels per class, mean of 10 draws. Crops are mirrored as "
-    "in the paper, which digits do not ask for."
+    "nearest neighbors and by a ridge probe on 5 labels per class, mean of 10 draws. Crops are not mirrored: "
+    "digits have sides."
 )
 
 

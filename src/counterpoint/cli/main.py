@@ -41,13 +41,13 @@ def commands() -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
-    code = run(list(sys.argv[1:] if argv is None else argv))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done; ctrl-C would only spoil the exit
     try:
+        code = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except OSError:  # nobody reads it, or the disk is full; Python itself must not try again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = code or FAILED
+        code = FAILED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done; ctrl-C would only spoil the exit
     sys.exit(code)
 
 

@@ -12,7 +12,7 @@ from counterpoint.cli.console import Flag, Folder, Out, parsed, say
 from counterpoint.core.files import output_folder
 from counterpoint.evidence.catalogue import Entry, entries
 from counterpoint.evidence.store import Evidence, folder
-from counterpoint.report.arms import arm_dots, gain_bars
+from counterpoint.report.arms import Gain, arm_dots, gain_bars
 from counterpoint.report.page import Page
 
 GOOD = {"holds": True, "fails": False, "open": None, "none": None}
@@ -55,18 +55,29 @@ def page(found: list[Entry]) -> Page:
     made.section("Overview", ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
     rows = [(e.name, e.field, e.idea, e.verdict, "yes" if e.stale else "") for e in found]
     made.table(("method", "field", "idea", "verdict", "code changed since"), rows)
-    gains = {
-        f"{e.name}: {f.arm} over {f.than}, {f.metric}": (f.mean, f.low, f.high, f.margin, f.verdict)
-        for e in found
-        if e.evidence
-        for f in e.evidence.findings
-    }
-    if gains:
-        caption = "Gain of each comparison with its 95 % interval; the dashed line is the margin to exceed"
-        made.figures([(caption, gain_bars(gains))])
+    charts = [
+        (
+            f"Gains in {metric} with 95 % intervals; the dashed line is the margin to exceed",
+            gain_bars(of, metric),
+        )
+        for metric, of in _gains(found).items()
+    ]
+    if charts:
+        made.figures(charts)
     for entry in found:
         _method(made, entry)
     return made
+
+
+def _gains(found: list[Entry]) -> dict[str, dict[str, Gain]]:
+    """Metric → comparison → gain: a chart has one unit."""
+    gains: dict[str, dict[str, Gain]] = {}
+    for entry in found:
+        for f in entry.evidence.findings if entry.evidence else ():
+            own = f.arm.lower().replace(" ", "_") == entry.name
+            name = f"{entry.name} over {f.than}" if own else f"{entry.name}: {f.arm} over {f.than}"
+            gains.setdefault(f.metric, {})[name] = (f.mean, f.low, f.high, f.margin, f.verdict)
+    return gains
 
 
 def _method(page: Page, entry: Entry) -> None:

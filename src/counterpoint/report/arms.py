@@ -30,16 +30,18 @@ def arm_dots(arms: Mapping[str, Sequence[float]], metric: str) -> bytes:
     return _png(figure)
 
 
-def gain_bars(gains: Mapping[str, Gain]) -> bytes:
+def gain_bars(gains: Mapping[str, Gain], metric: str) -> bytes:
     """One row a gain: its mean with the interval, and a short line at the margin it had to exceed: PNG."""
-    figure, ax = _axes(WIDTH, 0.9 + 0.42 * len(gains), "gain", "", grid="x")
-    for row, (mean, low, high, margin, verdict) in enumerate(gains.values()):
+    figure, ax = _axes(WIDTH, 0.9 + 0.55 * len(gains), f"gain in {metric}", "", grid="x")
+    across = ax.get_yaxis_transform()  # x as a share of the width, y in rows
+    for row, (name, (mean, low, high, margin, verdict)) in enumerate(gains.items()):
         color, marker = LOOKS[verdict]
         ax.plot([low, high], [row, row], color=color, lw=1.8)
         ax.plot(mean, row, marker=marker, color=color, ms=6.5)
-        ax.plot([margin, margin], [row - 0.32, row + 0.32], color=INK, lw=1.2, ls="--")
-        ax.text(1.02, row, verdict, va="center", color=color, fontsize=9, transform=ax.get_yaxis_transform())
+        ax.plot([margin, margin], [row - 0.2, row + 0.2], color=INK, lw=1.4, ls="--")
+        # above its row, not beside the axis: names of comparisons are long
+        ax.text(0.01, row - 0.4, _label(name), va="center", color=INK, fontsize=9, transform=across)
+        ax.text(1.02, row, verdict, va="center", color=color, fontsize=9, transform=across)
     ax.axvline(0, color=SOFT, lw=0.8)
-    ax.set_yticks(range(len(gains)), [_label(name) for name in gains])
-    ax.set(ylim=(len(gains) - 0.5, -0.5))
+    ax.set(ylim=(len(gains) - 0.5, -0.7), yticks=[])
     return _png(figure)

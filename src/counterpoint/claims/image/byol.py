@@ -11,7 +11,7 @@ from counterpoint.methods.image.byol import BYOL
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = BYOL.Config(encoder=ENCODER, hidden=64, dim=32, momentum=0.97, size=SIDE)
+    config = BYOL.Config(encoder=ENCODER, hidden=64, dim=32, momentum=0.97, size=SIDE, flip=0.0)
     return {
         "byol": judged(config, seed),
         "fixed teacher": judged(replace(config, momentum=1.0), seed),

@@ -10,7 +10,7 @@ from counterpoint.methods.image.simclr import SimCLR
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    shape = {"encoder": ENCODER, "hidden": 64, "dim": 32, "temperature": 0.1, "size": SIDE}
+    shape = {"encoder": ENCODER, "hidden": 64, "dim": 32, "temperature": 0.1, "size": SIDE, "flip": 0.0}
     dcl, simclr = DCL.Config(**shape), SimCLR.Config(**shape)
     return {
         "dcl, batch 8": judged(dcl, seed, epochs=4, batch=8, lr=1e-3),

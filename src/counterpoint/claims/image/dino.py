@@ -12,7 +12,15 @@ from counterpoint.methods.image.dino import DINO
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
     config = DINO.Config(
-        encoder=ENCODER, hidden=64, dim=32, prototypes=64, momentum=0.97, locals=2, local=10, size=SIDE
+        encoder=ENCODER,
+        hidden=64,
+        dim=32,
+        prototypes=64,
+        momentum=0.97,
+        locals=2,
+        local=10,
+        size=SIDE,
+        flip=0.0,
     )
     return {
         "dino": judged(config, seed),

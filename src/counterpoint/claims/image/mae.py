@@ -15,7 +15,7 @@ def arms(seed: int) -> Arms:
     encoder = ViT.Config(
         channels=1, size=SIDE, patch=4, dim=48, depth=2, heads=4, positions="sincos", pool="mean"
     )
-    config = MAE.Config(encoder=encoder, decoder=32, decoder_depth=1, decoder_heads=4)
+    config = MAE.Config(encoder=encoder, flip=0.0, decoder=32, decoder_depth=1, decoder_heads=4)
     return {
         "mae": judged(config, seed, epochs=60, lr=3e-3),
         "a quarter hidden": judged(replace(config, ratio=0.25), seed, epochs=60, lr=3e-3),

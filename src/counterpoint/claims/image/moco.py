@@ -11,7 +11,7 @@ from counterpoint.methods.image.moco import MoCo
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = MoCo.Config(encoder=ENCODER, hidden=64, dim=32, momentum=0.99, queue=512, size=SIDE)
+    config = MoCo.Config(encoder=ENCODER, hidden=64, dim=32, momentum=0.99, queue=512, size=SIDE, flip=0.0)
     return {
         "moco": judged(config, seed),
         "no momentum": judged(replace(config, momentum=0.0), seed),

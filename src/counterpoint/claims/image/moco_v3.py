@@ -11,7 +11,9 @@ from counterpoint.methods.image.moco_v3 import MoCoV3
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = MoCoV3.Config(encoder=ENCODER, hidden=64, dim=32, temperature=0.2, momentum=0.97, size=SIDE)
+    config = MoCoV3.Config(
+        encoder=ENCODER, hidden=64, dim=32, temperature=0.2, momentum=0.97, size=SIDE, flip=0.0
+    )
     return {
         "moco v3": judged(config, seed),
         "no momentum": judged(replace(config, momentum=0.0), seed),

@@ -10,7 +10,15 @@ from counterpoint.methods.image.simclr import SimCLR
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    shape = {"encoder": ENCODER, "hidden": 64, "dim": 32, "temperature": 0.2, "size": SIDE, "strength": 0.0}
+    shape = {
+        "encoder": ENCODER,
+        "hidden": 64,
+        "dim": 32,
+        "temperature": 0.2,
+        "size": SIDE,
+        "flip": 0.0,
+        "strength": 0.0,
+    }
     config = NNCLR.Config(**shape, predictor=64, queue=512)
     return {
         "nnclr, crops only": judged(config, seed),

@@ -9,7 +9,7 @@ from counterpoint.methods.image.simclr import SimCLR
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = SimCLR.Config(encoder=ENCODER, hidden=64, dim=32, temperature=0.2, size=SIDE)
+    config = SimCLR.Config(encoder=ENCODER, hidden=64, dim=32, temperature=0.2, size=SIDE, flip=0.0)
     return {
         "simclr": judged(config, seed),
         "untrained": judged(config, seed, epochs=0),

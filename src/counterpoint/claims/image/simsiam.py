@@ -9,7 +9,7 @@ from counterpoint.methods.image.simsiam import SimSiam
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = SimSiam.Config(encoder=ENCODER, dim=64, hidden=16, layers=2, size=SIDE)
+    config = SimSiam.Config(encoder=ENCODER, dim=64, hidden=16, layers=2, size=SIDE, flip=0.0)
     return {
         "simsiam": judged(config, seed),
         "untrained": judged(config, seed, epochs=0),

@@ -10,7 +10,7 @@ from counterpoint.methods.image.supcon import SupCon
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    shape = {"encoder": ENCODER, "hidden": 64, "dim": 32, "size": SIDE}
+    shape = {"encoder": ENCODER, "hidden": 64, "dim": 32, "size": SIDE, "flip": 0.0}
     config = SupCon.Config(**shape)
     return {
         "supcon": judged(config, seed),

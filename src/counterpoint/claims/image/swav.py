@@ -11,7 +11,7 @@ from counterpoint.methods.image.swav import SwAV
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = SwAV.Config(encoder=ENCODER, hidden=64, dim=32, prototypes=30, locals=0, size=SIDE)
+    config = SwAV.Config(encoder=ENCODER, hidden=64, dim=32, prototypes=30, locals=0, size=SIDE, flip=0.0)
     return {
         "swav": judged(config, seed),
         "uniform codes": judged(replace(config, sharpness=10.0), seed),

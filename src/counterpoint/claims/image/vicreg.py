@@ -11,7 +11,7 @@ from counterpoint.methods.image.vicreg import VICReg
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = VICReg.Config(encoder=ENCODER, hidden=128, dim=128, size=SIDE)
+    config = VICReg.Config(encoder=ENCODER, hidden=128, dim=128, size=SIDE, flip=0.0)
     return {
         "vicreg": judged(config, seed),
         "no variance": judged(replace(config, variance=0.0), seed),

@@ -41,6 +41,8 @@ class BarlowTwins(Method):
         """How strongly colors are jittered."""
         blur: tuple[float, float] = (0.0, 0.0)
         """Share of first and of second crops that are blurred; (1, 0.1) in the paper, for 224 pixels."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
@@ -48,7 +50,7 @@ class BarlowTwins(Method):
         super().__init__()
         self.config = config
         self.off_diagonal = config.off_diagonal
-        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur))
+        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur, config.flip))
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, layers=3, last_bias=False)
 

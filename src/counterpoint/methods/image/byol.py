@@ -45,13 +45,15 @@ class BYOL(Method):
         """How strongly colors are jittered."""
         blur: tuple[float, float] = (0.0, 0.0)
         """Share of first and of second crops that are blurred; (1, 0.1) in the paper, for 224 pixels."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur))
+        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur, config.flip))
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, last_bias=False)
         self.predictor = mlp(config.dim, config.hidden, config.dim, last_bias=False)

@@ -52,6 +52,8 @@ class DCL(Method):
         """How strongly colors are jittered, as in SimCLR."""
         blur: float = 0.0
         """Share of crops that are blurred."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
@@ -59,7 +61,7 @@ class DCL(Method):
         super().__init__()
         self.config = config
         self.temperature, self.sigma = config.temperature, config.sigma if config.weighted else None
-        self.views = MultiCrop(simclr_crops(config.size, config.strength, config.blur))
+        self.views = MultiCrop(simclr_crops(config.size, config.strength, config.blur, config.flip))
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, last_norm=True)
 

@@ -64,6 +64,8 @@ class DINO(Method):
         """How strongly colors are jittered."""
         blur: tuple[float, float, float] = (0.0, 0.0, 0.0)
         """Share of first, second and local crops that are blurred; (1, 0.1, 0.5) in the paper, for 224."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
@@ -72,7 +74,7 @@ class DINO(Method):
         self.config = config
         c = config
         self.temperatures, self.freeze = (c.temperature, c.teacher_temperature), c.freeze
-        self.views = MultiCrop(dino_crops(c.size, c.local, c.locals, c.strength, c.blur))
+        self.views = MultiCrop(dino_crops(c.size, c.local, c.locals, c.strength, c.blur, c.flip))
         self.encoder = c.encoder.build()
         self.projector = mlp(self.encoder.out_dim, c.hidden, c.dim, layers=3, norm=False, activation="gelu")
         self.prototypes = Prototypes(c.dim, c.prototypes, in_graph=True)

@@ -25,9 +25,9 @@ from counterpoint.views.mask import random_mask, visible
 class Masked:
     """One crop, and a view of role "mask" that says which of its patches are hidden."""
 
-    def __init__(self, size: int, tokens: int, ratio: float) -> None:
+    def __init__(self, size: int, tokens: int, ratio: float, flip: float) -> None:
         """Crops of ``size`` pixels with ``tokens`` patches, a share of ``ratio`` of them hidden."""
-        self.crops, self.tokens, self.ratio = MultiCrop(mae_crops(size)), tokens, ratio
+        self.crops, self.tokens, self.ratio = MultiCrop(mae_crops(size, flip)), tokens, ratio
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> Views:
         """(crop, mask): (B, C, size, size) and (B, tokens) bool."""
@@ -55,6 +55,8 @@ class MAE(Method):
         """Heads of the decoder's attention."""
         standardize: bool = True
         """Whether each patch to be made is standardized by its own mean and deviation."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
@@ -64,7 +66,7 @@ class MAE(Method):
         self.encoder = ViT(config.encoder)
         self.decoder = Decoder(self.encoder, config.decoder, config.decoder_depth, config.decoder_heads)
         self.patch, self.standardize = config.encoder.patch, config.standardize
-        self.views = Masked(config.encoder.size, self.encoder.side**2, config.ratio)
+        self.views = Masked(config.encoder.size, self.encoder.side**2, config.ratio, config.flip)
 
     def loss(self, views: Views, at: Progress) -> Terms:  # noqa: ARG002 -- the same at every step
         """Mean squared error over the hidden patches."""

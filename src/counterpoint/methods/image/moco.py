@@ -56,6 +56,8 @@ class MoCo(Method):
         """How strongly colors are jittered; 1 is the paper's for ImageNet."""
         blur: float = 0.0
         """Share of crops that are blurred; the paper blurs half of them on ImageNet."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
@@ -63,7 +65,7 @@ class MoCo(Method):
         super().__init__()
         self.config = config
         self.temperature = config.temperature
-        self.views = MultiCrop(moco_crops(config.size, config.strength, config.blur))
+        self.views = MultiCrop(moco_crops(config.size, config.strength, config.blur, config.flip))
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, norm=False)
         self.teacher = Teacher(self._student(), config.momentum, last=config.momentum)

@@ -51,6 +51,8 @@ class MoCoV3(Method):
         """How strongly colors are jittered."""
         blur: tuple[float, float] = (0.0, 0.0)
         """Share of first and of second crops that are blurred; (1, 0.1) in the paper, for 224 pixels."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
@@ -58,7 +60,7 @@ class MoCoV3(Method):
         super().__init__()
         self.config = config
         self.temperature = config.temperature
-        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur))
+        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur, config.flip))
         self.encoder = config.encoder.build()
         self.projector = mlp(
             self.encoder.out_dim, config.hidden, config.dim, config.layers, last_norm=True, last_affine=False

@@ -44,6 +44,8 @@ class SimCLR(Method):
         """How strongly colors are jittered; 0.5 is the paper's for CIFAR-10, 1 for ImageNet."""
         blur: float = 0.0
         """Share of crops that are blurred; the paper blurs half of them on ImageNet, none on CIFAR-10."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
@@ -51,7 +53,7 @@ class SimCLR(Method):
         super().__init__()
         self.config = config
         self.temperature = config.temperature
-        self.views = MultiCrop(simclr_crops(config.size, config.strength, config.blur))
+        self.views = MultiCrop(simclr_crops(config.size, config.strength, config.blur, config.flip))
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, last_norm=True)
 

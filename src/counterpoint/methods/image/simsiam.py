@@ -43,13 +43,15 @@ class SimSiam(Method):
         """How strongly colors are jittered; 1 is the paper's for ImageNet."""
         blur: float = 0.0
         """Share of crops that are blurred; the paper blurs half of them on ImageNet."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.views = MultiCrop(moco_crops(config.size, config.strength, config.blur))
+        self.views = MultiCrop(moco_crops(config.size, config.strength, config.blur, config.flip))
         self.encoder = config.encoder.build()
         width, dim = self.encoder.out_dim, config.dim
         self.projector = mlp(width, dim, dim, config.layers, last_norm=True, last_affine=False)

@@ -48,6 +48,8 @@ class SupCon(Method):
         """How strongly colors are jittered."""
         blur: float = 0.0
         """Share of crops that are blurred."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image", "label"})
 
@@ -56,7 +58,7 @@ class SupCon(Method):
         self.config = config
         self.temperature = config.temperature
         self.form: Literal["out", "in"] = config.form
-        crops = MultiCrop(simclr_crops(config.size, config.strength, config.blur))
+        crops = MultiCrop(simclr_crops(config.size, config.strength, config.blur, config.flip))
         self.views = Several(crops, AsIs(("label",)))
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, norm=False)

@@ -65,6 +65,8 @@ class SwAV(Method):
         """How strongly colors are jittered."""
         blur: float = 0.0
         """Share of crops that are blurred; 0.5 in the paper, for 224 pixels."""
+        flip: float = 0.5
+        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
 
     needs = frozenset({"image"})
 
@@ -74,7 +76,7 @@ class SwAV(Method):
         c = config
         self.temperature, self.sharpness, self.rounds = c.temperature, c.sharpness, c.rounds
         self.freeze, self.queue_from = c.freeze, c.queue_from
-        self.views = MultiCrop(swav_crops(c.size, c.local, c.locals, c.strength, c.blur))
+        self.views = MultiCrop(swav_crops(c.size, c.local, c.locals, c.strength, c.blur, c.flip))
         self.encoder = c.encoder.build()
         self.projector = mlp(self.encoder.out_dim, c.hidden, c.dim)
         self.prototypes = Prototypes(c.dim, c.prototypes)

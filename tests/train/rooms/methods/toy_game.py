@@ -1,5 +1,5 @@
 """A tiny game of two players: a critic tells two modalities apart, a maker turns one into the other."""
-# ruff: noqa: ARG002 -- the contract names what a toy has no use for
+
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """A tiny method: two networks agree, with noise in the views, a queue of past maps, and a hook an epoch."""
-# ruff: noqa: ARG002 -- the contract names what a toy has no use for
+
 
 from __future__ import annotations
 
