@@ -121,9 +121,10 @@ class Ended:
 
     @property
     def sentence(self) -> str:
-        """The one line of a user's mistake: nothing else may be said."""
-        (line,) = self.err.splitlines()
-        assert line.startswith("counterpoint: ")
+        """The one line that says what went wrong, after what was said of the work."""
+        *before, line = self.err.splitlines()
+        assert line.startswith("counterpoint: ") and "Traceback" not in self.err
+        assert not any(said.startswith("counterpoint: ") for said in before)
         return line.removeprefix("counterpoint: ")
 
 
