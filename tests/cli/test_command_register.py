@@ -76,14 +76,13 @@ class TestOnePair:
         again = run("register", two[0], two[0], "-o", "out", "--json", *FEW)
         assert json.loads(Path("out/result.json").read_text()) == again.answer
 
-    @pytest.mark.parametrize("name", ["with space ü ☃", "[red]:smile:%s{0}", 'it\'s "quoted" & <b>', "a\nb"])
+    @pytest.mark.parametrize("name", ["[red]:smile: ü %s{0}", 'it\'s "quoted" & <b>\n'])
     def test_names_may_hold_anything(self, run, two, name):
-        for path in two:
-            path.rename(f"{name} {path.name}")
         files = [f"{name} {path.name}" for path in two]
-        answer = run("register", *files, "-o", f"{name}/deep", "--json", *FEW[:3]).answer
+        for path, new in zip(two, files, strict=True):
+            path.rename(new)
+        answer = run("register", *files, "-o", f"{name}/deep", "--json", "--angles", "-5", "20").answer
         assert answer["registered"] == f"{name}/deep/registered.png" and Path(answer["report"]).is_file()
-        assert run("register", *files, "-o", f"{name}/deep", *FEW).code == 0
 
     def test_a_name_that_is_no_unicode(self, run, two, elsewhere):
         odd = os.fsdecode(os.fsencode(elsewhere) + b"/caf\xe9.png")

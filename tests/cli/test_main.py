@@ -136,12 +136,15 @@ def test_a_sentence_stays_one_line_that_no_terminal_obeys(run, fake):
         (["score", "segmentation"], "invalid choice 'segmentation'"),
     ],
 )
-def test_wrong_flags_are_one_sentence(refused, run, argv, sentence):
+def test_wrong_flags_are_one_sentence(refused, argv, sentence):
     words = refused(*argv)
     where = " ".join(argv[: 2 if argv[0] == "train" else 1])
     assert words.startswith(f"{where}: {sentence}") and words.endswith(f"; see counterpoint {where} --help")
-    ended = run(*argv, "--json")
-    assert ended.code == 2 and ended.answer == {"error": words, "code": 2}
+
+
+def test_a_wrong_flag_is_json_too(run):
+    ended = run("demo", "--json", "--pairs", "x")
+    assert ended.code == 2 and ended.answer == {"error": ended.sentence, "code": 2}
 
 
 LIGHT = """

@@ -86,6 +86,18 @@ def test_scale_is_found(kind):
     assert found.transform.scale == pytest.approx(np.linalg.svd(t[:2, :2])[1], abs=0.003)
 
 
+def test_where_no_spacing_is_known_sizes_suggest_a_scale():
+    fixed, moving = Grid((80, 72)), Grid((200, 176))
+    t = truth(fixed, moving, 25, 2.4)
+    found = register(
+        shot(fixed), 1 - shot(moving, t), transform="similarity", options=Options(angles=(0, 50))
+    )
+    assert off(found, t) < 0.2 and found.quality.trusted
+    assert found.moving.grid == moving and found.transform.scale[0] == pytest.approx(2.4, abs=0.01)
+    fine, coarse = found.measure.moving(1.0), found.measure.fixed(1.0)  # what the report shows lies in place
+    assert np.allclose(fine.matrix @ (-0.5, -0.5, 1), (-0.5, -0.5, 1)) and coarse.mask.shape == (72, 80)
+
+
 def test_what_is_rigid_in_space_is_found_between_pixels_of_different_size():
     fixed = Grid((150, 140), (0.5, 0.5), (20, -3), ((0.0, 1.0), (1.0, 0.0)))
     moving = Grid((80, 76), (1.0, 1.0), (-7, 5), ((0.6, -0.8), (0.8, 0.6)))

@@ -102,7 +102,7 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     rows: list[Outcome] = []
     with outputs(args.out):
         for name, method in methods.items():
-            say(f"{name}: {len(trials)} trials")
+            say(f"scoring {name} on {len(trials)} trials")
             rows += score(method, trials, args.out, _file_name(name), _settings(args), each=_said)
         scores = summary(rows)
         report = _write_report(args, rows, scores)
@@ -210,7 +210,7 @@ def _method(name: str, transform: Kind, model: Model | None) -> Method:
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.+=,()-]", " ", name)
+    return re.sub(r"[^\w.+=,()-]+", " ", name).strip()
 
 
 def _write_report(args: Args, rows: Sequence[Outcome], scores: Sequence[Score]) -> Path:

@@ -26,7 +26,7 @@ COARSE = 96
 """Pixels of the longer side of the smaller image in the search."""
 CANDIDATES = 24
 """Peaks of one search that are followed."""
-CONVINCING = (0.25, 5.0)
+CONVINCING = (0.25, 4.0)
 """Margin and prominence at which no further measure is tried."""
 FINEST = MOST
 """Longest side, in pixels, of the level on which refinement ends."""

@@ -70,10 +70,13 @@ def confirm(
     _, weight = look(points, moving, pixel, measure.spin)
     share = (weight.sum(-1) / points.weight.sum()).numpy().clip(0, 1)
     # The overlap is measured on the fixed image; a smaller moving image can never cover all of it.
-    possible = min(1.0, _area(moving.mask, moving.matrix) / _area(fixed.mask, fixed.matrix))
-    share = np.minimum(share / possible, 1.0)
-    scores = np.where(share < 0.8 * overlap, -1.0, scores * np.sqrt(share))
-    keep = distinct(matrices, scores, grid)
+    possible = _area(moving.mask, moving.matrix) / _area(fixed.mask, fixed.matrix)
+    scaled = np.abs(np.linalg.det(matrices[:, :2, :2]))
+    own = np.minimum(possible / scaled, 1.0)
+    enough = share >= 0.8 * overlap * own
+    scores = np.where(enough, scores * np.sqrt(np.minimum(share / own.max(), 1.0)), -1.0)
+    # What does not overlap enough is no rival: it tells nothing about what a wrong answer scores.
+    keep = [i for i in distinct(matrices, scores, grid) if enough[i]] or [int(scores.argmax())]
     return Ranking(measure, matrices[keep], scores[keep])
 
 

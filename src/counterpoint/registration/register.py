@@ -69,6 +69,7 @@ def register(
         prepare(as_image(moving, moving_spacing), moving_mask, "moving"),
     )
     if pair[0].image.calibrated != pair[1].image.calibrated:
+        say("only one image states the size of a pixel: both are taken in pixels, and so is the transform")
         pair = _uncalibrated(pair)
     units = {p.image.unit for p in pair} - {GIVEN}
     if len(units) > 1:

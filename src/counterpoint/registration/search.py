@@ -75,10 +75,10 @@ class Search:
         """``overlap``: least share of the smaller image; ``spin``: the maps are double-angle channels."""
         self.fixed, self.moving, self.overlap, self.spin = fixed, moving, overlap, spin
         self.to_moving = np.linalg.inv(moving.matrix)
-        self.area = float(min(fixed.mask.sum(), moving.mask.sum() * self._area_ratio()))
 
-    def _area_ratio(self) -> float:
-        return abs(np.linalg.det(self.moving.matrix[:2, :2]) / np.linalg.det(self.fixed.matrix[:2, :2]))
+    def _area(self, pixel: np.ndarray) -> float:
+        """Pixels of the smaller image, as the fixed level counts them; ``pixel``: (2, 2) fixed → moving."""
+        return float(min(self.fixed.mask.sum(), self.moving.mask.sum() / abs(np.linalg.det(pixel))))
 
     def run(
         self, linear: Sequence[np.ndarray], score: str = "ncc", per_pose: int = 3, chunk: int = 8
@@ -94,23 +94,25 @@ class Search:
         mh, mw = self.moving.mask.shape
         reach = np.max([np.abs(np.linalg.inv(b)) @ (mw, mh) for b in pixel], axis=0)
         canvas = (int(np.ceil(reach[1])) + 1, int(np.ceil(reach[0])) + 1)
-        pad = self._pad(canvas)
+        area = [self._area(b) for b in pixel]
+        pad = self._pad(canvas, min(area))
         scorer = {"ncc": _NCC, "mi": _MutualInformation}[score](self.fixed, pad)
         for start in range(0, len(pixel), chunk):
             part = pixel[start : start + chunk]
             maps, mask = self._turned(part, canvas, nearest=score == "mi")
             value, count = scorer(maps, mask)
-            value = value.masked_fill(count < max(self.overlap * self.area, 1.0), -torch.inf)
-            yield start, [self._canvas_to_moving(b, canvas) for b in part], value, count
+            whole = torch.tensor(area[start : start + chunk])[:, None, None]
+            value = value.masked_fill(count < (self.overlap * whole).clamp_min(1.0), -torch.inf)
+            yield start, [self._canvas_to_moving(b, canvas) for b in part], value, count / whole
 
-    def _pad(self, canvas: tuple[int, int]) -> list[int]:
+    def _pad(self, canvas: tuple[int, int], area: float) -> list[int]:
         """Periods (rows, columns) of the circular correlation.
 
         Two shifts that fall onto each other overlap, together, by (fixed + canvas - period) rows or columns.
         The period leaves that too little for them to be accepted.
         """
         pairs = list(zip(self.fixed.mask.shape, canvas, strict=True))
-        least = [self.overlap * self.area / min(pair) for pair in reversed(pairs)]
+        least = [self.overlap * area / min(pair) for pair in reversed(pairs)]
         return [_fast(max(a, b, a + b + 1 - int(np.ceil(n)))) for (a, b), n in zip(pairs, least, strict=True)]
 
     def _canvas_to_moving(self, b: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
@@ -136,7 +138,7 @@ class Search:
         return (spun(maps, m[:, :2, :2]) if self.spin else maps), mask
 
     def _peaks(
-        self, start: int, back: list[np.ndarray], value: Tensor, count: Tensor, per_pose: int
+        self, start: int, back: list[np.ndarray], value: Tensor, share: Tensor, per_pose: int
     ) -> Iterator[Peak]:
         top = F.max_pool2d(value[:, None], 5, 1, 2)[:, 0]
         best, where = value.masked_fill(value < top, -torch.inf).flatten(1).topk(per_pose)
@@ -146,13 +148,12 @@ class Search:
                 if not np.isfinite(v):
                     continue
                 sy, sx = divmod(k, cols)
-                n = float(count[i, sy, sx]) / self.area
                 # fixed pixel x lies on canvas pixel x + shift; shifts past the half are negative ones
                 h, w = self.fixed.mask.shape
                 shift = np.eye(3)
                 shift[:2, 2] = (_signed(sx, cols, w), _signed(sy, rows, h))
                 matrix = self.moving.matrix @ b @ shift @ np.linalg.inv(self.fixed.matrix)
-                yield Peak(matrix, v, n, start + i)
+                yield Peak(matrix, v, float(share[i, sy, sx]), start + i)
 
 
 def _signed(k: int, period: int, fixed: int) -> int:
