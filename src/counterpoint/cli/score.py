@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 import yaml
 
+from counterpoint.cli.ask import asked
 from counterpoint.cli.console import File, Flag, Folder, Out, Word, outputs, parsed, plain, say, show, to_json
 from counterpoint.cli.pairs import listed
 from counterpoint.core.config import Config, load, names
@@ -94,6 +95,8 @@ class _Ours(Options, Config):
 
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
+    if argv and argv[0] != "registration" and not argv[0].startswith("-"):
+        return asked(argv[0], argv[1:])
     args = parsed(Args, argv, "score")
     model = None if args.model is None else load_networks(args.model)
     methods = {name: _method(name, args.transform, model) for name in args.methods}

@@ -1,4 +1,4 @@
-"""Train a method on aligned pairs of images; the run folder is then a model for "register"."""
+"""Train a method; the run folder is then a model for "register", or for "score" and "embed"."""
 
 from __future__ import annotations
 
@@ -6,42 +6,32 @@ import dataclasses
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from counterpoint.cli.console import File, Flag, Folder, Out, Word, parsed, plain, say
-from counterpoint.cli.pairs import channel, listed
+from counterpoint.cli.console import parsed, plain, say
+from counterpoint.cli.trainable import FromPairs, Ready, Run, kind_of_data
 from counterpoint.core.config import Config, load, names
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.method import MethodConfig
-from counterpoint.data.aligned import Aligned, AlignedPatches, read_aligned
-from counterpoint.data.pairs import Pair
 from counterpoint.train.config import TrainConfig
-from counterpoint.train.loop import fit, fresh
-from counterpoint.train.optim import OptimConfig
+from counterpoint.train.loop import fit
 
-SHORT = TrainConfig(
-    steps=1000,
-    batch=24,
-    clip_each="role",
-    optim=OptimConfig(name="adam", lr=4e-3, weight_decay=0.0, schedule="onecycle", warmup=0.1),
-)
-"""A few minutes on a processor."""
-ROOM = f"{MethodConfig.room}.registration"
-USAGE = """usage: counterpoint train METHOD --fixed DIR --moving DIR -o RUN [options]
+ROOM = MethodConfig.room
+USAGE = """usage: counterpoint train METHOD (--fixed DIR --moving DIR | --data DATA) -o RUN [options]
 
-Learn a representation from aligned pairs of images. METHOD is one of: {methods}.
+Learn a representation, from aligned pairs of images or from images, as METHOD needs. METHOD is one of:
+{methods}.
 
-"counterpoint train METHOD --help" lists all settings.
+"counterpoint methods" says what each is, "counterpoint train METHOD --help" lists all settings.
 """
-ABOUT = """Learn a representation from aligned pairs of images.
+ABOUT = """
 
 Besides the options below, --config FILE takes settings from the run.yaml of another run, and
---use PART=KIND puts another kind of part in its place, e.g. --use method.fixed=tiramisu;
+--use PART=KIND puts another kind of part in its place, e.g. --use method.{part}=KIND;
 options then override them.
 """
 
@@ -59,85 +49,45 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
         raise unknown("method", kind, known)
     rest, chosen = _taken(rest, "--use")
     rest, files = _taken(rest, "--config")
-    settings = {"method": load(ROOM, kind).Config(), "train": SHORT}
+    method = load(ROOM, kind).Config()
+    data, usual = kind_of_data(method)
+    settings: dict[str, Config] = {"method": method, "train": usual}
     for file in files:
         settings |= _read(Path(file), kind)
     for part in chosen:
         settings = _used(settings, part)
-    return _train(parsed(_flags(settings), rest, f"train {kind}"))
+    return _train(parsed(_flags(settings, data), rest, f"train {kind}"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Data:
-    fixed: Folder = None
-    """Folder of fixed images."""
-    moving: Folder = None
-    """Folder of moving images, each aligned with its fixed image pixel by pixel."""
-    pairs: File = None
-    """Instead of two folders: a CSV table with columns fixed, moving."""
-    pattern: Word = None
-    """Regular expression whose group is what the names of a pair have in common, e.g. "(core_[0-9]+)"."""
-    fixed_channel: Word = None
-    """Channel of the fixed images to train on, as a number from 0 or a name; all by default."""
-    moving_channel: Word = None
-    """Channel of the moving images to train on."""
-    patches: int = 1024
-    """Patches an epoch has."""
-    out: Out = Path("counterpoint-run")
-    """Run folder; a run that was stopped goes on, a finished one is left alone."""
-    json: Flag = False
-    """Print one JSON object on standard output."""
-
-
-def _flags(settings: dict[str, Config]) -> type[Any]:
+def _flags(settings: dict[str, Config], data: type[Run]) -> type[Any]:
     """A dataclass whose fields become the flags: those of the data, and all settings with their defaults."""
     fields = [(k, type(v), field(default=v)) for k, v in settings.items()]
-    flags = make_dataclass("Flags", fields, bases=(_Data,), frozen=True, kw_only=True)
-    flags.__doc__ = ABOUT
+    flags = make_dataclass("Flags", fields, bases=(data,), frozen=True, kw_only=True)
+    whole = settings["method"]
+    parts = [f.name for f in dataclasses.fields(whole) if isinstance(getattr(whole, f.name), Config)]
+    flags.__doc__ = (data.__doc__ or "") + ABOUT.format(part=parts[0] if parts else "PART")
     return flags
 
 
 def _train(args: Any) -> tuple[dict[str, Any], int]:
-    found = listed("train", args.fixed, args.moving, args.pairs, args.pattern)
-    images = read_aligned(
-        [(p.fixed, p.moving) for p in found.pairs], channel(args.fixed_channel), channel(args.moving_channel)
-    )
-    _check_contrast(found.pairs, images)
-    channels = {role: images[0][i].shape[2] for i, role in enumerate(("fixed", "moving"))}
-    method = fresh(_with_channels(args.method, channels), args.train.seed)
-    views = getattr(method, "views", None)
-    data = AlignedPatches(images, side=getattr(views, "tile", 0), length=args.patches)
-    about = {
-        "pairs": [p.name for p in found.pairs], "sizes": [list(f.shape) for f, _ in images],
-        "channels": channels, "patches": args.patches,
-    }  # fmt: skip
+    ready: Ready = args.ready(args.method, args.train.seed)
     start = time.perf_counter()
-    done = fit(method, data, args.train, args.out, about=about)
+    done = fit(ready.method, ready.data, args.train, args.out, about=ready.about)
     if done.already_done:
         say(f"{args.out}: this run was finished before")
     say(f"loss {done.loss:.4f} after {done.steps} steps")
-    say(f"use it with: counterpoint register FIXED MOVING --model {shlex.quote(str(args.out))}")
+    run = shlex.quote(str(args.out))
+    use = (
+        f"register FIXED MOVING --model {run}"
+        if isinstance(args, FromPairs)
+        else f"score {run} knn --data DATA"
+    )
+    say(f"use it with: counterpoint {use}")
     answer = {
         "run": args.out, "networks": done.networks, "steps": done.steps, "loss": done.loss,
-        "resumed_from": done.resumed_from, "seconds": time.perf_counter() - start,
-        "paired": about["pairs"], "left": found.left,
+        "resumed_from": done.resumed_from, "seconds": time.perf_counter() - start, **ready.answer,
     }  # fmt: skip
     return plain(answer), 0
-
-
-def _check_contrast(pairs: Sequence[Pair], images: Sequence[Aligned]) -> None:
-    for pair, both in zip(pairs, images, strict=True):
-        for path, image in zip((pair.fixed, pair.moving), both, strict=True):
-            if np.ptp(image) == 0:
-                raise InputError(
-                    f"{path}: expected an image with contrast, found the same value at every pixel"
-                )
-
-
-def _with_channels(method: MethodConfig, channels: dict[str, int]) -> MethodConfig:
-    """The networks' input channels as the data have them."""
-    parts = {role: dataclasses.replace(getattr(method, role), channels=n) for role, n in channels.items()}
-    return dataclasses.replace(method, **parts)
 
 
 def _taken(argv: Sequence[str], flag: str) -> tuple[list[str], list[str]]:
