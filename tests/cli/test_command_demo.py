@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -88,12 +91,26 @@ def test_what_is_trained_on_and_tested_on_share_no_pixel():
 def test_ctrl_c_ends_it_and_its_workers_without_a_word(process, when):
     started = process(code=SMALL)
     started.until(when)
-    time.sleep(0.7)  # workers are loading
+    time.sleep(0.3)  # workers are loading
     ended = started.signal(signal.SIGINT)
     assert ended.code == 130 and ended.answer["error"] == "interrupted; what was finished is kept"
     assert ended.err.endswith("counterpoint: interrupted; what was finished is kept\n")
     assert "Traceback" not in ended.err and ended.err.count("\n") <= 3
     assert not Path("out/report.html").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="this system cannot block a signal")
+def test_workers_are_born_deaf_to_ctrl_c_and_none_is_lost():
+    asked = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), command_file._deaf():
+            born = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert born.stdout == "True\n"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_worker_that_is_ended_from_outside_is_a_failure(run, small, monkeypatch):
@@ -105,6 +122,4 @@ def test_a_worker_that_is_ended_from_outside_is_a_failure(run, small, monkeypatc
 
 
 def _vanish(arm: str, index: int, folder: str) -> None:
-    import os
-
     os._exit(9)

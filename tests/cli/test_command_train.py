@@ -103,8 +103,8 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("flags", "words"),
         [
-            ("", "train: expected a method first, one of comir"),
-            ("--fixed HE", "train: expected a method first, one of comir"),
+            ("", "train: expected a method first, one of "),
+            ("--fixed HE", "train: expected a method first, one of "),
             ("comri", "unknown method 'comri': did you mean comir?"),
             ("comir", "train: expected --fixed DIR and --moving DIR, or --pairs TABLE.csv"),
             ("comir --fixed HE", "train: expected --fixed DIR and --moving DIR"),

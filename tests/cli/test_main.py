@@ -133,7 +133,6 @@ def test_a_sentence_stays_one_line_that_no_terminal_obeys(run, fake):
         (["demo", "--pairs", "0"], "pairs: expected at least 1, found 0"),
         (["score", "registration", "--repeats", "0"], "repeats: expected at least 1, found 0"),
         (["score", "registration", "--levels"], "methods, levels: expected at least one of each"),
-        (["score", "segmentation"], "invalid choice 'segmentation'"),
     ],
 )
 def test_wrong_flags_are_one_sentence(refused, argv, sentence):

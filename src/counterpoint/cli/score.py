@@ -45,6 +45,8 @@ class Args:
     width; "full" is ±180°) and must be found again; success is a mean corner error of at most 2 % of the
     width. A table with columns a11 a12 a13 a21 a22 a23 (fixed → moving, pixels) or landmarks (a CSV file with
     x_fixed, y_fixed, x_moving, y_moving) is taken as it is. Protocol: Lu et al. 2022 (MultiRegEval).
+
+    Other tasks ask a trained run: "counterpoint score RUN TASK --help".
     """
 
     task: Annotated[Literal["registration"], tyro.conf.Positional]
