@@ -87,7 +87,7 @@ class Recipe:
     seed: int = 0
 
 
-RECIPES: dict[str, Recipe] = {}
+RECIPES = {"landmarks_remote_sensing": Recipe(jitter=0.3, blur=1.0)}
 """Where a set does better with other settings than the default."""
 
 
