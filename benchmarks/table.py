@@ -18,7 +18,7 @@ percent of the width. *As given*: the pair as published. *Turned*: the moving im
 (full circle) onto a canvas that holds all of it. *Levels 1 – 4* and *any angle*: aligned pairs moved apart as
 in MultiRegEval (up to ±20°) or by any angle. Affine transforms, for brain slices rigid ones.
 
-Models were trained on half of a set's cases; every number is of the other half, which was not used for any
+Models were trained on half of a set's cases; every number is of the other half, on which no setting was
 choice. The model for PET is that of SPECT: there is one PET case. The SPECT pairs themselves are aligned only
 to some 4 to 6 px of 256, which is about the margin of success.
 
