@@ -19,7 +19,8 @@ percent of the width. *As given*: the pair as published. *Turned*: the moving im
 in MultiRegEval (up to ±20°) or by any angle. Affine transforms, for brain slices rigid ones.
 
 Models were trained on half of a set's cases; every number is of the other half, on which no setting was
-tuned (a regression check in development looked at all pairs once). The model for PET is that of SPECT: there is one PET case. The SPECT pairs themselves are aligned only
+tuned (a regression check in development looked at all pairs once). The model for PET is that of SPECT: there
+is one PET case. The SPECT pairs themselves are aligned only
 to some 4 to 6 px of 256, which is about the margin of success.
 
 "Alone" rows are gradients or mutual information without the rest of counterpoint. Of Mattes (SimpleITK) the
