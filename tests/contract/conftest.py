@@ -79,14 +79,16 @@ NUMBERS = {
 """Well-known settings, small; none of a queue or a frozen start is left out."""
 
 
-def shrunk(config: MethodConfig) -> MethodConfig:
-    """The settings made small by rule."""
+def shrunk(config: Config) -> Config:
+    """The settings made small by rule, those of parts too."""
     changes: dict[str, object] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if isinstance(value, EncoderConfig):
             tiny = TINY.get(value.kind, lambda _: ConvNet.Config(channels=1, width=4))
             changes[field.name] = tiny(value)
+        elif isinstance(value, Config):
+            changes[field.name] = shrunk(value)
         elif field.name in NUMBERS:
             changes[field.name] = NUMBERS[field.name]
     return dataclasses.replace(config, **changes)

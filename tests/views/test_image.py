@@ -8,11 +8,10 @@ import torch
 from counterpoint.core.config import Config
 from counterpoint.core.errors import InputError
 from counterpoint.core.rng import generator
-from counterpoint.views import image
-from counterpoint.views.image import AsIs, Crops, MultiCrop, byol_crops, dino_crops, mae_crops, swav_crops
+from counterpoint.views.image import AsIs, Crops, MultiCrop
+from counterpoint.views.presets import DINOCrops, SwAVCrops
 
 PLAIN = Crops(size=16, strength=0.0, gray=0.0)
-PRESETS = [value for name, value in vars(image).items() if name.endswith("_crops")]
 
 
 def batch(count: int = 6, side: int = 20, channels: int = 3) -> dict[str, torch.Tensor]:
@@ -57,35 +56,15 @@ def test_strength_is_one_knob_for_the_jitter():
 
 def test_gray_and_other_images_have_views_too():
     for channels in (1, 2, 5):
-        views = MultiCrop(dino_crops(16, 8, 2))(batch(channels=channels), generator(0))
+        views = DINOCrops(size=16, local=8, locals=2).build()(batch(channels=channels), generator(0))
         assert [v.x.shape[:2] for v in views] == [(6, channels)] * 4
         assert all(v.x.isfinite().all() for v in views)
-
-
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: p.__name__)
-def test_presets_are_at_hand_at_any_size(preset):
-    views = MultiCrop(preset(16))(batch(), generator(0))
-    assert views[0].x.shape == (6, 3, 16, 16) and len(views) in (1, 2, 8, 10)
-    assert preset()[0].size == 224
-
-
-def test_presets_are_those_of_the_papers():
-    first, second = byol_crops(32)
-    assert (first.blur, first.solarize, second.blur, second.solarize) == (1.0, 0.0, 0.1, 0.2)
-    assert first.amounts == second.amounts == (0.4, 0.4, 0.2, 0.1)
-    wide, small = swav_crops(32, 16)
-    assert (wide.count, wide.area, small.count, small.area) == (2, (0.14, 1.0), 6, (0.05, 0.14))
-    assert [c.role for c in dino_crops()] == ["global", "global", "local"]
-    assert [c.area for c in dino_crops()] == [(0.4, 1.0), (0.4, 1.0), (0.05, 0.4)]
-    assert len(MultiCrop(dino_crops(16, 8, count=0))(batch(), generator(0))) == 2
-    (one,) = mae_crops(16)
-    assert one.amounts == (0, 0, 0, 0) and one.gray == one.blur == one.solarize == 0
 
 
 def test_crops_are_settings_of_a_method():
     @dataclass(frozen=True, kw_only=True)
     class Settings(Config):
-        crops: tuple[Crops, ...] = swav_crops(32, 16)
+        crops: tuple[Crops, ...] = SwAVCrops().crops()
         """Crops."""
 
     plain = Settings().to_dict()

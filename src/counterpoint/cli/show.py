@@ -54,7 +54,9 @@ def settings(config: Config, prefix: str = "") -> list[dict[str, Any]]:
     for field in dataclasses.fields(config):
         name, value = prefix + field.name, getattr(config, field.name)
         of_part = isinstance(value, Config)
-        default = value.kind if of_part else list(value) if isinstance(value, tuple) else value
+        default = list(value) if isinstance(value, tuple) else value
+        if of_part:
+            default = value.kind if value.room else type(value).__name__
         about = words.get(field.name, "")
         rows.append({"name": name, "type": str(field.type), "default": default, "about": about})
         rows += settings(value, f"{name}.") if of_part else []

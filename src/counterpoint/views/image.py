@@ -1,12 +1,12 @@
 """Crops of images, changed in color and sharpness: the views of the joint-embedding methods.
 
-``MultiCrop`` makes them from sets of ``Crops``; the functions below give the sets of the papers. Everything
+``MultiCrop`` makes them from sets of ``Crops``; the sets of the papers stand in ``views.presets``. Everything
 is drawn per sample, computed on the batch, and comes from the generator of the call.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,9 +17,6 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.types import Batch, View, Views
 from counterpoint.views.color import blurred, grayed, jittered, solarized
 from counterpoint.views.place import Placed, drawn_boxes, resampled
-
-BYOL_JITTER = (0.4, 0.4, 0.2, 0.1)
-"""Amounts of jitter of BYOL (arXiv:2006.07733, table 6)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,65 +119,3 @@ class AsIs:
     def __call__(self, batch: Batch, rng: torch.Generator) -> Views:  # noqa: ARG002 -- a Viewer takes one
         """The views; nothing is drawn."""
         return tuple(View(batch[key], batch["id"], key) for key in self.keys)
-
-
-def simclr_crops(
-    size: int = 224, strength: float = 1.0, blur: float = 0.5, flip: float = 0.5
-) -> tuple[Crops, ...]:
-    """SimCLR's two crops (arXiv:2002.05709, appendix A); for CIFAR-10 strength 0.5 and no blur (B.9)."""
-    return (Crops(count=2, size=size, area=(0.08, 1.0), strength=strength, blur=blur, flip=flip),)
-
-
-def moco_crops(
-    size: int = 224, strength: float = 0.5, blur: float = 0.5, flip: float = 0.5
-) -> tuple[Crops, ...]:
-    """MoCo v2's two crops (arXiv:2003.04297), SimSiam's too (arXiv:2011.10566, 3); for CIFAR-10 no blur."""
-    return (Crops(count=2, size=size, strength=strength, blur=blur, flip=flip),)
-
-
-def byol_crops(
-    size: int = 224, strength: float = 1.0, blur: tuple[float, float] = (1.0, 0.1), flip: float = 0.5
-) -> tuple[Crops, ...]:
-    """BYOL's two unlike crops (arXiv:2006.07733, table 6), Barlow Twins' too (arXiv:2103.03230, 2.2)."""
-    first = Crops(
-        size=size,
-        area=(0.08, 1.0),
-        interpolation="bicubic",
-        jitter=BYOL_JITTER,
-        strength=strength,
-        blur=blur[0],
-        flip=flip,
-    )
-    return (first, replace(first, blur=blur[1], solarize=0.2))
-
-
-def swav_crops(
-    size: int = 224,
-    local: int = 96,
-    count: int = 6,
-    strength: float = 1.0,
-    blur: float = 0.5,
-    flip: float = 0.5,
-) -> tuple[Crops, ...]:
-    """SwAV's two global crops and ``count`` local ones of side ``local`` (arXiv:2006.09882, appendix A)."""
-    wide = Crops(count=2, size=size, area=(0.14, 1.0), strength=strength, blur=blur, flip=flip)
-    return (wide, replace(wide, count=count, size=local, area=(0.05, 0.14), role="local"))
-
-
-def dino_crops(
-    size: int = 224,
-    local: int = 96,
-    count: int = 8,
-    strength: float = 1.0,
-    blur: tuple[float, float, float] = (1.0, 0.1, 0.5),
-    flip: float = 0.5,
-) -> tuple[Crops, ...]:
-    """DINO's crops (arXiv:2104.14294, 3.2): BYOL's two, and ``count`` local ones of side ``local``."""
-    first, second = (replace(c, area=(0.4, 1.0)) for c in byol_crops(size, strength, blur[:2], flip))
-    small = replace(first, count=count, size=local, area=(0.05, 0.4), blur=blur[2], role="local")
-    return (first, second, small)
-
-
-def mae_crops(size: int = 224, flip: float = 0.5) -> tuple[Crops, ...]:
-    """MAE's one crop (arXiv:2111.06377, appendix A.1): no change of color, bicubic."""
-    return (Crops(size=size, strength=0.0, gray=0.0, interpolation="bicubic", flip=flip),)

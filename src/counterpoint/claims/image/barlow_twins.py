@@ -7,11 +7,14 @@ from dataclasses import replace
 from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.barlow_twins import BarlowTwins
+from counterpoint.views.presets import BYOLCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = BarlowTwins.Config(encoder=ENCODER, hidden=128, dim=128, off_diagonal=0.02, size=SIDE, flip=0.0)
+    config = BarlowTwins.Config(
+        encoder=ENCODER, hidden=128, dim=128, off_diagonal=0.02, views=BYOLCrops(size=SIDE, flip=0.0)
+    )
     return {
         "barlow twins": judged(config, seed),
         "no redundancy term": judged(replace(config, off_diagonal=0.0), seed),

@@ -7,11 +7,14 @@ from dataclasses import replace
 from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.byol import BYOL
+from counterpoint.views.presets import BYOLCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = BYOL.Config(encoder=ENCODER, hidden=64, dim=32, momentum=0.97, size=SIDE, flip=0.0)
+    config = BYOL.Config(
+        encoder=ENCODER, hidden=64, dim=32, momentum=0.97, views=BYOLCrops(size=SIDE, flip=0.0)
+    )
     return {
         "byol": judged(config, seed),
         "fixed teacher": judged(replace(config, momentum=1.0), seed),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.dino import DINO
+from counterpoint.views.presets import DINOCrops
 
 
 def arms(seed: int) -> Arms:
@@ -17,11 +18,7 @@ def arms(seed: int) -> Arms:
         dim=32,
         prototypes=64,
         momentum=0.97,
-        locals=2,
-        local=10,
-        size=SIDE,
-        flip=0.0,
-        strength=0.5,
+        views=DINOCrops(size=SIDE, flip=0.0, locals=2, local=10, strength=0.5),
     )
     return {
         "dino": judged(config, seed),

@@ -7,11 +7,14 @@ from dataclasses import replace
 from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.moco import MoCo
+from counterpoint.views.presets import MoCoCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = MoCo.Config(encoder=ENCODER, hidden=64, dim=32, momentum=0.99, queue=512, size=SIDE, flip=0.0)
+    config = MoCo.Config(
+        encoder=ENCODER, hidden=64, dim=32, momentum=0.99, queue=512, views=MoCoCrops(size=SIDE, flip=0.0)
+    )
     return {
         "moco": judged(config, seed),
         "no momentum": judged(replace(config, momentum=0.0), seed),

@@ -7,12 +7,18 @@ from dataclasses import replace
 from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.moco_v3 import MoCoV3
+from counterpoint.views.presets import BYOLCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
     config = MoCoV3.Config(
-        encoder=ENCODER, hidden=64, dim=32, temperature=0.2, momentum=0.97, size=SIDE, flip=0.0
+        encoder=ENCODER,
+        hidden=64,
+        dim=32,
+        temperature=0.2,
+        momentum=0.97,
+        views=BYOLCrops(size=SIDE, flip=0.0),
     )
     return {
         "moco v3": judged(config, seed),

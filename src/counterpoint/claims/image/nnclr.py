@@ -6,23 +6,17 @@ from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.nnclr import NNCLR
 from counterpoint.methods.image.simclr import SimCLR
+from counterpoint.views.presets import BYOLCrops, SimCLRCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    shape = {
-        "encoder": ENCODER,
-        "hidden": 64,
-        "dim": 32,
-        "temperature": 0.2,
-        "size": SIDE,
-        "flip": 0.0,
-        "strength": 0.0,
-    }
-    config = NNCLR.Config(**shape, predictor=64, queue=512)
+    shape = {"encoder": ENCODER, "hidden": 64, "dim": 32, "temperature": 0.2}
+    crops = {"size": SIDE, "flip": 0.0, "strength": 0.0}
+    config = NNCLR.Config(**shape, views=BYOLCrops(**crops), predictor=64, queue=512)
     return {
         "nnclr, crops only": judged(config, seed),
-        "simclr, crops only": judged(SimCLR.Config(**shape), seed),
+        "simclr, crops only": judged(SimCLR.Config(**shape, views=SimCLRCrops(**crops)), seed),
         "untrained": judged(config, seed, epochs=0),
         "pixels": pixels(seed),
     }

@@ -5,11 +5,14 @@ from __future__ import annotations
 from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.simclr import SimCLR
+from counterpoint.views.presets import SimCLRCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = SimCLR.Config(encoder=ENCODER, hidden=64, dim=32, temperature=0.2, size=SIDE, flip=0.0)
+    config = SimCLR.Config(
+        encoder=ENCODER, hidden=64, dim=32, temperature=0.2, views=SimCLRCrops(size=SIDE, flip=0.0)
+    )
     return {
         "simclr": judged(config, seed),
         "untrained": judged(config, seed, epochs=0),

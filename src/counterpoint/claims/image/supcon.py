@@ -6,11 +6,12 @@ from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.simclr import SimCLR
 from counterpoint.methods.image.supcon import SupCon
+from counterpoint.views.presets import SimCLRCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    shape = {"encoder": ENCODER, "hidden": 64, "dim": 32, "size": SIDE, "flip": 0.0}
+    shape = {"encoder": ENCODER, "hidden": 64, "dim": 32, "views": SimCLRCrops(size=SIDE, flip=0.0)}
     config = SupCon.Config(**shape)
     return {
         "supcon": judged(config, seed),

@@ -7,12 +7,17 @@ from dataclasses import replace
 from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.swav import SwAV
+from counterpoint.views.presets import SwAVCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
     config = SwAV.Config(
-        encoder=ENCODER, hidden=64, dim=32, prototypes=30, locals=0, size=SIDE, flip=0.0, strength=0.5
+        encoder=ENCODER,
+        hidden=64,
+        dim=32,
+        prototypes=30,
+        views=SwAVCrops(size=SIDE, flip=0.0, locals=0, strength=0.5),
     )
     return {
         "swav": judged(config, seed),

@@ -7,11 +7,12 @@ from dataclasses import replace
 from counterpoint.claims._digits import DIFFERS, ENCODER, SIDE, judged, pixels
 from counterpoint.core.claim import Arms, Claim, Expect, Paper
 from counterpoint.methods.image.vicreg import VICReg
+from counterpoint.views.presets import BYOLCrops
 
 
 def arms(seed: int) -> Arms:
     """The paper's idea and what could explain its gain away."""
-    config = VICReg.Config(encoder=ENCODER, hidden=128, dim=128, size=SIDE, flip=0.0)
+    config = VICReg.Config(encoder=ENCODER, hidden=128, dim=128, views=BYOLCrops(size=SIDE, flip=0.0))
     return {
         "vicreg": judged(config, seed),
         "no variance": judged(replace(config, variance=0.0), seed),

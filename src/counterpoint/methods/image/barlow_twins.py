@@ -17,7 +17,7 @@ from counterpoint.core.types import Progress, Terms, Views
 from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.objectives.redundancy import barlow
-from counterpoint.views.image import MultiCrop, byol_crops
+from counterpoint.views.presets import BYOLCrops
 
 
 class BarlowTwins(Method):
@@ -35,14 +35,8 @@ class BarlowTwins(Method):
         """Width of the embedding; wider is better in the paper."""
         off_diagonal: float = 0.0051
         """Weight of the correlations off the diagonal (the paper's λ); about 40 / dim."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 1.0
-        """How strongly colors are jittered."""
-        blur: tuple[float, float] = (0.0, 0.0)
-        """Share of first and of second crops that are blurred; (1, 0.1) in the paper, for 224 pixels."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: BYOLCrops = field(default_factory=BYOLCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image"})
 
@@ -50,7 +44,7 @@ class BarlowTwins(Method):
         super().__init__()
         self.config = config
         self.off_diagonal = config.off_diagonal
-        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur, config.flip))
+        self.views = config.views.build()
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, layers=3, last_bias=False)
 

@@ -21,7 +21,7 @@ from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.memories.teacher import Teacher
 from counterpoint.objectives.regression import cosine_regression
-from counterpoint.views.image import MultiCrop, byol_crops
+from counterpoint.views.presets import BYOLCrops
 
 
 class BYOL(Method):
@@ -39,21 +39,15 @@ class BYOL(Method):
         """Width of the embedding."""
         momentum: float = 0.996
         """Of the teacher at the beginning; it rises to 1. 0.99 for 100 epochs, 0.97 for fewer."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 1.0
-        """How strongly colors are jittered."""
-        blur: tuple[float, float] = (0.0, 0.0)
-        """Share of first and of second crops that are blurred; (1, 0.1) in the paper, for 224 pixels."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: BYOLCrops = field(default_factory=BYOLCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image"})
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur, config.flip))
+        self.views = config.views.build()
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, last_bias=False)
         self.predictor = mlp(config.dim, config.hidden, config.dim, last_bias=False)

@@ -24,7 +24,7 @@ from counterpoint.heads.mlp import mlp
 from counterpoint.objectives.contrastive import cosine_logits, decoupled
 from counterpoint.pairs.hard import far_positives
 from counterpoint.pairs.ids import same_sample
-from counterpoint.views.image import MultiCrop, simclr_crops
+from counterpoint.views.presets import SimCLRCrops
 
 
 class DCL(Method):
@@ -46,14 +46,8 @@ class DCL(Method):
         """Weigh positives by how far apart they are: DCLW."""
         sigma: float = 0.5
         """Spread of the weights of DCLW (the paper's σ), > 0; small weighs more unequally."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 0.5
-        """How strongly colors are jittered, as in SimCLR."""
-        blur: float = 0.0
-        """Share of crops that are blurred."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: SimCLRCrops = field(default_factory=SimCLRCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image"})
 
@@ -61,7 +55,7 @@ class DCL(Method):
         super().__init__()
         self.config = config
         self.temperature, self.sigma = config.temperature, config.sigma if config.weighted else None
-        self.views = MultiCrop(simclr_crops(config.size, config.strength, config.blur, config.flip))
+        self.views = config.views.build()
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, last_norm=True)
 

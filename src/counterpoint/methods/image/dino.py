@@ -26,7 +26,7 @@ from counterpoint.heads.prototypes import Prototypes
 from counterpoint.memories.center import Center
 from counterpoint.memories.teacher import Teacher
 from counterpoint.objectives.assignment import centered_cross_entropy
-from counterpoint.views.image import MultiCrop, dino_crops
+from counterpoint.views.presets import DINOCrops
 
 
 class DINO(Method):
@@ -54,18 +54,8 @@ class DINO(Method):
         """Of the running mean of the teacher's logits."""
         freeze: float = 0.01
         """Share of the training in which the prototypes stay as they began; the paper: the first epoch."""
-        size: int = 32
-        """Side of the two global crops in pixels."""
-        local: int = 16
-        """Side of the local crops in pixels."""
-        locals: int = 8
-        """How many local crops; 0 for none."""
-        strength: float = 1.0
-        """How strongly colors are jittered."""
-        blur: tuple[float, float, float] = (0.0, 0.0, 0.0)
-        """Share of first, second and local crops that are blurred; (1, 0.1, 0.5) in the paper, for 224."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: DINOCrops = field(default_factory=DINOCrops)
+        """How the crops of an image are made."""
 
     needs = frozenset({"image"})
 
@@ -74,7 +64,7 @@ class DINO(Method):
         self.config = config
         c = config
         self.temperatures, self.freeze = (c.temperature, c.teacher_temperature), c.freeze
-        self.views = MultiCrop(dino_crops(c.size, c.local, c.locals, c.strength, c.blur, c.flip))
+        self.views = c.views.build()
         self.encoder = c.encoder.build()
         self.projector = mlp(self.encoder.out_dim, c.hidden, c.dim, layers=3, norm=False, activation="gelu")
         self.prototypes = Prototypes(c.dim, c.prototypes, in_graph=True)

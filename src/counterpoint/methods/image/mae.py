@@ -18,7 +18,7 @@ from counterpoint.core.roles import Roles
 from counterpoint.core.types import Batch, Progress, Terms, View, Views
 from counterpoint.encoders.vit import Decoder, ViT
 from counterpoint.objectives.reconstruction import masked_mse, patches
-from counterpoint.views.image import MultiCrop, mae_crops
+from counterpoint.views.image import Crops, MultiCrop
 from counterpoint.views.mask import random_mask, visible
 
 
@@ -27,7 +27,9 @@ class Masked:
 
     def __init__(self, size: int, tokens: int, ratio: float, flip: float) -> None:
         """Crops of ``size`` pixels with ``tokens`` patches, a share of ``ratio`` of them hidden."""
-        self.crops, self.tokens, self.ratio = MultiCrop(mae_crops(size, flip)), tokens, ratio
+        # The paper changes no color (appendix A.1).
+        crops = Crops(size=size, strength=0.0, gray=0.0, interpolation="bicubic", flip=flip)
+        self.crops, self.tokens, self.ratio = MultiCrop((crops,)), tokens, ratio
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> Views:
         """(crop, mask): (B, C, size, size) and (B, tokens) bool."""

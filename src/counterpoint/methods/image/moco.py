@@ -28,7 +28,7 @@ from counterpoint.memories.queue import Queue
 from counterpoint.memories.teacher import Teacher
 from counterpoint.objectives.contrastive import cosine_logits, info_nce
 from counterpoint.pairs.candidates import in_batch, joined, own, remembered
-from counterpoint.views.image import MultiCrop, moco_crops
+from counterpoint.views.presets import MoCoCrops
 
 
 class MoCo(Method):
@@ -50,14 +50,8 @@ class MoCo(Method):
         """Of the teacher, constant; 0.99 for trainings of a few thousand steps."""
         queue: int = 65536
         """How many keys are remembered; fewer than the data set has samples."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 0.5
-        """How strongly colors are jittered; 1 is the paper's for ImageNet."""
-        blur: float = 0.0
-        """Share of crops that are blurred; the paper blurs half of them on ImageNet."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: MoCoCrops = field(default_factory=MoCoCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image"})
 
@@ -65,7 +59,7 @@ class MoCo(Method):
         super().__init__()
         self.config = config
         self.temperature = config.temperature
-        self.views = MultiCrop(moco_crops(config.size, config.strength, config.blur, config.flip))
+        self.views = config.views.build()
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, norm=False)
         self.teacher = Teacher(self._student(), config.momentum, last=config.momentum)

@@ -23,7 +23,7 @@ from counterpoint.heads.mlp import mlp
 from counterpoint.memories.teacher import Teacher
 from counterpoint.objectives.contrastive import cosine_logits, info_nce
 from counterpoint.pairs.ids import same_sample
-from counterpoint.views.image import MultiCrop, byol_crops
+from counterpoint.views.presets import BYOLCrops
 
 
 class MoCoV3(Method):
@@ -45,14 +45,8 @@ class MoCoV3(Method):
         """What the cosines are divided by (the paper's τ), > 0; the loss is multiplied by 2τ."""
         momentum: float = 0.99
         """Of the teacher at the beginning; it rises to 1."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 1.0
-        """How strongly colors are jittered."""
-        blur: tuple[float, float] = (0.0, 0.0)
-        """Share of first and of second crops that are blurred; (1, 0.1) in the paper, for 224 pixels."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: BYOLCrops = field(default_factory=BYOLCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image"})
 
@@ -60,7 +54,7 @@ class MoCoV3(Method):
         super().__init__()
         self.config = config
         self.temperature = config.temperature
-        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur, config.flip))
+        self.views = config.views.build()
         self.encoder = config.encoder.build()
         self.projector = mlp(
             self.encoder.out_dim, config.hidden, config.dim, config.layers, last_norm=True, last_affine=False

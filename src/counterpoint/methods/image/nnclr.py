@@ -24,7 +24,7 @@ from counterpoint.memories.queue import Queue
 from counterpoint.objectives.contrastive import cosine_logits, info_nce
 from counterpoint.pairs.ids import same_sample
 from counterpoint.pairs.neighbors import nearest
-from counterpoint.views.image import MultiCrop, byol_crops
+from counterpoint.views.presets import BYOLCrops
 
 
 class NNCLR(Method):
@@ -46,14 +46,8 @@ class NNCLR(Method):
         """What the cosines are divided by (the paper's τ), > 0."""
         queue: int = 65536
         """Size of the support set; fewer than the data set has samples, or one finds oneself."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 1.0
-        """How strongly colors are jittered."""
-        blur: tuple[float, float] = (0.0, 0.0)
-        """Share of first and of second crops that are blurred; (1, 0.1) in the paper, for 224 pixels."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: BYOLCrops = field(default_factory=BYOLCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image"})
 
@@ -61,7 +55,7 @@ class NNCLR(Method):
         super().__init__()
         self.config = config
         self.temperature = config.temperature
-        self.views = MultiCrop(byol_crops(config.size, config.strength, config.blur, config.flip))
+        self.views = config.views.build()
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, layers=3, last_norm=True)
         self.predictor = mlp(config.dim, config.predictor, config.dim)

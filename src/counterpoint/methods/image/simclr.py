@@ -20,7 +20,7 @@ from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.objectives.contrastive import cosine_logits, info_nce
 from counterpoint.pairs.ids import same_sample
-from counterpoint.views.image import MultiCrop, simclr_crops
+from counterpoint.views.presets import SimCLRCrops
 
 
 class SimCLR(Method):
@@ -38,14 +38,8 @@ class SimCLR(Method):
         """Width of the embedding."""
         temperature: float = 0.5
         """What the cosines are divided by (the paper's τ), > 0; 0.5 is the paper's for CIFAR-10."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 0.5
-        """How strongly colors are jittered; 0.5 is the paper's for CIFAR-10, 1 for ImageNet."""
-        blur: float = 0.0
-        """Share of crops that are blurred; the paper blurs half of them on ImageNet, none on CIFAR-10."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: SimCLRCrops = field(default_factory=SimCLRCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image"})
 
@@ -53,7 +47,7 @@ class SimCLR(Method):
         super().__init__()
         self.config = config
         self.temperature = config.temperature
-        self.views = MultiCrop(simclr_crops(config.size, config.strength, config.blur, config.flip))
+        self.views = config.views.build()
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, last_norm=True)
 

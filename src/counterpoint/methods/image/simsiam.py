@@ -19,7 +19,7 @@ from counterpoint.core.types import Progress, Terms, Views
 from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.objectives.regression import negative_cosine
-from counterpoint.views.image import MultiCrop, moco_crops
+from counterpoint.views.presets import MoCoCrops
 
 
 class SimSiam(Method):
@@ -37,21 +37,17 @@ class SimSiam(Method):
         """Width of the predictor's hidden layer, a bottleneck."""
         layers: int = 3
         """Layers of the projector; the paper has 2 for CIFAR-10."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 0.5
-        """How strongly colors are jittered; 1 is the paper's for ImageNet."""
-        blur: float = 0.0
-        """Share of crops that are blurred; the paper blurs half of them on ImageNet."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        stop_gradient: bool = True
+        """Whether the other view's embedding is a constant; if not, the embedding collapses (section 4.1)."""
+        views: MoCoCrops = field(default_factory=MoCoCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image"})
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
-        self.views = MultiCrop(moco_crops(config.size, config.strength, config.blur, config.flip))
+        self.config, self.stop_gradient = config, config.stop_gradient
+        self.views = config.views.build()
         self.encoder = config.encoder.build()
         width, dim = self.encoder.out_dim, config.dim
         self.projector = mlp(width, dim, dim, config.layers, last_norm=True, last_affine=False)
@@ -60,9 +56,10 @@ class SimSiam(Method):
     def loss(self, views: Views, at: Progress) -> Terms:  # noqa: ARG002 -- the same at every step
         """Equation 3 of the paper; "spread" is the mean deviation of z/|z| times √dim, 0 is collapse."""
         first, second = (self.projector(self.encoder(v.x)) for v in views)
+        targets = [z.detach() if self.stop_gradient else z for z in (second, first)]
         parts = {
-            "first": negative_cosine(self.predictor(first), second.detach()),
-            "second": negative_cosine(self.predictor(second), first.detach()),
+            "first": negative_cosine(self.predictor(first), targets[0]),
+            "second": negative_cosine(self.predictor(second), targets[1]),
         }
         spread = normalize(first.detach().float(), dim=1).std(0, correction=0).mean() * first.shape[1] ** 0.5
         return Terms(parts, weights=dict.fromkeys(parts, 0.5), notes={"spread": spread})

@@ -21,7 +21,8 @@ from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.objectives.contrastive import cosine_logits, sup_con
 from counterpoint.pairs.labels import same_class
-from counterpoint.views.image import AsIs, MultiCrop, simclr_crops
+from counterpoint.views.image import AsIs
+from counterpoint.views.presets import SimCLRCrops
 from counterpoint.views.several import Several
 
 
@@ -42,14 +43,8 @@ class SupCon(Method):
         """What the cosines are divided by (the paper's τ), > 0."""
         form: Literal["out", "in"] = "out"
         """Sum over positives outside the logarithm (the paper's choice) or inside."""
-        size: int = 32
-        """Side of a crop in pixels."""
-        strength: float = 0.5
-        """How strongly colors are jittered."""
-        blur: float = 0.0
-        """Share of crops that are blurred."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: SimCLRCrops = field(default_factory=SimCLRCrops)
+        """How two crops of an image are made."""
 
     needs = frozenset({"image", "label"})
 
@@ -58,8 +53,7 @@ class SupCon(Method):
         self.config = config
         self.temperature = config.temperature
         self.form: Literal["out", "in"] = config.form
-        crops = MultiCrop(simclr_crops(config.size, config.strength, config.blur, config.flip))
-        self.views = Several(crops, AsIs(("label",)))
+        self.views = Several(config.views.build(), AsIs(("label",)))
         self.encoder = config.encoder.build()
         self.projector = mlp(self.encoder.out_dim, config.hidden, config.dim, norm=False)
 

@@ -24,7 +24,7 @@ from counterpoint.heads.mlp import mlp
 from counterpoint.heads.prototypes import Prototypes
 from counterpoint.memories.queue import Queue
 from counterpoint.objectives.assignment import sinkhorn, swapped
-from counterpoint.views.image import MultiCrop, swav_crops
+from counterpoint.views.presets import SwAVCrops
 
 
 class SwAV(Method):
@@ -55,18 +55,8 @@ class SwAV(Method):
         number of prototypes; 3840 for batches of 256 in the paper, 0 for none."""
         queue_from: float = 0.15
         """Share of the training after which the queue is used, once it is full."""
-        size: int = 32
-        """Side of the two global crops in pixels."""
-        local: int = 16
-        """Side of the local crops in pixels."""
-        locals: int = 6
-        """How many local crops; 0 for none."""
-        strength: float = 1.0
-        """How strongly colors are jittered."""
-        blur: float = 0.0
-        """Share of crops that are blurred; 0.5 in the paper, for 224 pixels."""
-        flip: float = 0.5
-        """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+        views: SwAVCrops = field(default_factory=SwAVCrops)
+        """How the crops of an image are made."""
 
     needs = frozenset({"image"})
 
@@ -76,7 +66,7 @@ class SwAV(Method):
         c = config
         self.temperature, self.sharpness, self.rounds = c.temperature, c.sharpness, c.rounds
         self.freeze, self.queue_from = c.freeze, c.queue_from
-        self.views = MultiCrop(swav_crops(c.size, c.local, c.locals, c.strength, c.blur, c.flip))
+        self.views = c.views.build()
         self.encoder = c.encoder.build()
         self.projector = mlp(self.encoder.out_dim, c.hidden, c.dim)
         self.prototypes = Prototypes(c.dim, c.prototypes)

@@ -1,0 +1,138 @@
+"""The crops of the papers, with the few settings one changes: size, strength of the color, blur, mirroring.
+
+By default they are for images of 32 pixels, as the papers have them for CIFAR-10 where they say so: without
+blur. The papers' figures for 224 pixels stand beside the settings.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+from counterpoint.core.config import Config
+from counterpoint.views.image import Crops, MultiCrop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset(Config, ABC):
+    """Sets of crops by a few settings."""
+
+    size: int = 32
+    """Side of a crop in pixels."""
+    strength: float = 0.5
+    """How strongly colors are jittered; 0 turns jitter off."""
+    flip: float = 0.5
+    """Share of crops that are mirrored left and right; 0 where sides matter: digits, text, organs."""
+
+    @abstractmethod
+    def crops(self) -> tuple[Crops, ...]:
+        """The sets, in full."""
+
+    def build(self) -> MultiCrop:
+        """The viewer; raises ``InputError`` for a setting out of its range."""
+        return MultiCrop(self.crops())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimCLRCrops(Preset):
+    """SimCLR's two crops (arXiv:2002.05709, appendix A; B.9 for CIFAR-10)."""
+
+    blur: float = 0.0
+    """Share of crops that are blurred; the paper blurs half of them on ImageNet, at strength 1."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """One set of two."""
+        return (
+            Crops(
+                count=2,
+                size=self.size,
+                area=(0.08, 1.0),
+                strength=self.strength,
+                blur=self.blur,
+                flip=self.flip,
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCoCrops(Preset):
+    """MoCo v2's two crops (arXiv:2003.04297), SimSiam's too (arXiv:2011.10566, section 3)."""
+
+    blur: float = 0.0
+    """Share of crops that are blurred; the papers blur half of them on ImageNet."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """One set of two."""
+        return (Crops(count=2, size=self.size, strength=self.strength, blur=self.blur, flip=self.flip),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BYOLCrops(Preset):
+    """BYOL's two unlike crops (arXiv:2006.07733, table 6), Barlow Twins' too (arXiv:2103.03230, 2.2)."""
+
+    strength: float = 1.0
+    """How strongly colors are jittered; 0 turns jitter off."""
+    blur: tuple[float, float] = (0.0, 0.0)
+    """Share of first and of second crops that are blurred; (1, 0.1) in the paper, for 224 pixels."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """Two sets of one; the second is solarized at times."""
+        first = Crops(
+            size=self.size,
+            area=(0.08, 1.0),
+            interpolation="bicubic",
+            jitter=(0.4, 0.4, 0.2, 0.1),
+            strength=self.strength,
+            blur=self.blur[0],
+            flip=self.flip,
+        )
+        return (first, replace(first, blur=self.blur[1], solarize=0.2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwAVCrops(Preset):
+    """SwAV's two global crops and its local ones (arXiv:2006.09882, appendix A)."""
+
+    strength: float = 1.0
+    """How strongly colors are jittered; 0 turns jitter off."""
+    blur: float = 0.0
+    """Share of crops that are blurred; 0.5 in the paper, for 224 pixels."""
+    local: int = 16
+    """Side of the local crops in pixels; 96 in the paper, for 224."""
+    locals: int = 6
+    """How many local crops; 0 for none."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """A set of two, a set of ``locals``."""
+        wide = Crops(
+            count=2,
+            size=self.size,
+            area=(0.14, 1.0),
+            strength=self.strength,
+            blur=self.blur,
+            flip=self.flip,
+        )
+        return (wide, replace(wide, count=self.locals, size=self.local, area=(0.05, 0.14), role="local"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DINOCrops(Preset):
+    """DINO's crops: BYOL's two, and local ones (arXiv:2104.14294, 3.2)."""
+
+    strength: float = 1.0
+    """How strongly colors are jittered; 0 turns jitter off."""
+    blur: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Share of first, second and local crops that are blurred; (1, 0.1, 0.5) in the paper, for 224 pixels."""
+    local: int = 16
+    """Side of the local crops in pixels; 96 in the paper, for 224."""
+    locals: int = 8
+    """How many local crops; 0 for none."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """Two sets of one, a set of ``locals``."""
+        two = BYOLCrops(size=self.size, strength=self.strength, blur=self.blur[:2], flip=self.flip)
+        first, second = (replace(c, area=(0.4, 1.0)) for c in two.crops())
+        small = replace(
+            first, count=self.locals, size=self.local, area=(0.05, 0.4), blur=self.blur[2], role="local"
+        )
+        return (first, second, small)
