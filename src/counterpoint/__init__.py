@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from counterpoint.core.networks import load_networks as load_model
     from counterpoint.data.image import Image
     from counterpoint.data.read import read_image
     from counterpoint.data.write import write_image
+    from counterpoint.integrations.hub import load_model
     from counterpoint.registration.register import register
     from counterpoint.registration.result import Registration
     from counterpoint.registration.transform import Transform
@@ -24,7 +24,7 @@ _PUBLIC = {
     "Image": ("counterpoint.data.image", "Image"),
     "Registration": ("counterpoint.registration.result", "Registration"),
     "Transform": ("counterpoint.registration.transform", "Transform"),
-    "load_model": ("counterpoint.core.networks", "load_networks"),
+    "load_model": ("counterpoint.integrations.hub", "load_model"),
     "read_image": ("counterpoint.data.read", "read_image"),
     "register": ("counterpoint.registration.register", "register"),
     "write_image": ("counterpoint.data.write", "write_image"),

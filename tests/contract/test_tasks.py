@@ -18,10 +18,8 @@ from counterpoint.core.types import Batch
 
 ROOM = TaskConfig.room
 CLASSES = 4
-PARTS = ("budget", "features", "online")
-"""Files of the room that serve the tasks and are none."""
 
-pytestmark = pytest.mark.parametrize("kind", sorted(names(ROOM).keys() - set(PARTS)))
+pytestmark = pytest.mark.parametrize("kind", sorted(names(ROOM)))
 
 
 class Samples:

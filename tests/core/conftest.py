@@ -52,13 +52,17 @@ def tiny(tmp_path_factory) -> Iterator[type]:
     folder: Path = tmp_path_factory.mktemp("room")
     (folder / "tiny.py").write_text(TINY)
     (folder / "_hidden.py").write_text("raise AssertionError('a private file is nobody's kind')")
-    (folder / "broken.py").write_text("raise AssertionError('not imported until asked for')")
+    kind = "class Broken:\n    class Config: ...\n"
+    (folder / "broken.py").write_text(kind + "raise AssertionError('not imported until asked for')")
+    (folder / "bare.py").write_text(
+        "from counterpoint.core.encoder import Encoder\nclass Bare(Encoder): ...\n"
+    )
     (folder / "empty.py").write_text("")
     counterpoint.encoders.__path__.append(str(folder))
     from counterpoint.encoders.tiny import Tiny  # pyright: ignore[reportMissingImports]
 
     yield Tiny
     counterpoint.encoders.__path__.remove(str(folder))
-    for name in ("tiny", "empty"):
+    for name in ("tiny", "bare"):
         sys.modules.pop(f"counterpoint.encoders.{name}", None)
         vars(counterpoint.encoders).pop(name, None)

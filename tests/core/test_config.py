@@ -129,7 +129,8 @@ def test_a_kind_is_found_by_its_file(tiny):
         ({"kind": "tinny"}, "unknown encoder in x 'tinny': did you mean tiny"),
         ({"kind": "tiny", "widht": 1}, "unknown setting in x 'widht': did you mean width"),
         ({"kind": "tiny", "inner": {"kind": "tiny", "scale": "1"}}, r"x\.inner\.scale: expected float"),
-        ({"kind": "empty"}, "empty holds no class with settings"),
+        ({"kind": "bare"}, r"bare\.py: expected a class with settings"),
+        ({"kind": "empty"}, "unknown encoder in x 'empty'"),
     ],
 )
 def test_a_kind_that_is_not_there_is_refused(tiny, plain, message):

@@ -20,6 +20,11 @@ Somebody. A title. ICML 2020. arXiv:2001.00001.
 And more.
 """
 from counterpoint.pairs.ids import same_sample
+
+
+class Toy:
+    class Config:
+        pass
 '''
 CLAIM = '''
 """Claim of {name}."""

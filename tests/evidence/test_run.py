@@ -34,7 +34,8 @@ def test_a_claim_is_run_kept_and_goes_stale(toys, good, tmp_path):
     assert found["sure"].idea == "Toy sure: an idea in a line."
     assert found["sure"].paper == "Somebody. A title. ICML 2020. arXiv:2001.00001."
 
-    toys.method("sure").write_text("from counterpoint.pairs.ids import same_sample\nchanged = True\n")
+    method = toys.method("sure")
+    method.write_text(method.read_text() + "changed = True\n")
     assert entry("sure", where).stale == ("counterpoint.methods.toy.sure",)
     assert entry("sure", where).verdict == "holds" and "toy/sure" in needed(where)
 
@@ -42,10 +43,10 @@ def test_a_claim_is_run_kept_and_goes_stale(toys, good, tmp_path):
 def test_an_arm_that_fails_is_said(toys):
     toys.claim("broken", "from counterpoint.core.errors import WorkError; raise WorkError('it burned')")
     with pytest.raises(WorkError, match="it burned"):
-        run("broken", jobs=1)
+        run("broken", jobs=2)
     toys.claim("dead", "import os; os._exit(9)")
     with pytest.raises(WorkError, match="dead: a process ended early"):
-        run("dead", jobs=1)
+        run("dead", jobs=2)
 
 
 def test_names(toys, good):

@@ -12,6 +12,7 @@ from counterpoint.core.types import Progress, View, Views
 from counterpoint.encoders.tiramisu import Tiramisu
 from counterpoint.encoders.unet import UNet
 from counterpoint.methods.registration.comir import CoMIR
+from counterpoint.objectives.supervision import Schedule, Supervision
 
 NOW = Progress(step=0, steps=1, epoch=0, epochs=1)
 TINY = UNet.Config(widths=(2, 3))
@@ -137,3 +138,62 @@ def test_settings_travel_and_nonsense_is_refused():
         CoMIR.Config(temperature=0.0).build()
     with pytest.raises(InputError, match="output channels"):
         CoMIR.Config(fixed=UNet.Config(out=3)).build()
+
+
+def supervised(**changes: object) -> CoMIR:
+    term = Supervision(tap="bottleneck", **changes)
+    return CoMIR.Config(**SMALL, intermediate=(term,)).build()
+
+
+def test_a_tap_is_turned_back_exactly_and_forgetting_it_is_seen():
+    """Of networks that turn with their input, the term must not depend on the turns."""
+
+    class Pooled(nn.Module):
+        """Equivariant to quarter turns, with a bottleneck of half the size."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.bottleneck = nn.AvgPool2d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.bottleneck(x)
+            return x
+
+    method = CoMIR.Config(
+        **SMALL, rotate=False, flip=False, intermediate=(Supervision(temperature=0.01),)
+    ).build()
+    method.encoders = nn.ModuleDict({role: Pooled() for role in method.roles})
+    batch = data(method)
+    views = method.views(batch | {"moving": batch["fixed"]}, torch.Generator().manual_seed(1))
+    straight = tuple(View(v.undo(v.x), v.ids, v.role) for v in views)
+    forgotten = tuple(View(v.x, v.ids, v.role) for v in views)
+    losses = [method.loss(vs, NOW).parts["bottleneck mse"].item() for vs in (views, straight, forgotten)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert losses[2] != pytest.approx(losses[1], rel=1e-3)
+
+
+def test_supervision_at_a_layer_leaves_the_layers_behind_it_alone():
+    method = supervised(schedule=Schedule())
+    method.schedule = Schedule(when="from")
+    terms = method(views_of(method), NOW)
+    assert set(terms.parts) == {"bottleneck mse"}
+    terms.total.backward()
+    trained = {name for name, p in method.network("fixed").named_parameters() if p.grad is not None}
+    assert trained and all(name.startswith(("down", "bottleneck")) for name in trained)
+
+
+def test_terms_are_weighted_and_the_map_is_as_without_them():
+    torch.manual_seed(0)
+    method = supervised(weight=0.25)
+    torch.manual_seed(0)
+    plain = CoMIR.Config(**SMALL).build()
+    with_term, without = method.loss(views_of(method), NOW), plain.loss(views_of(plain), NOW)
+    assert torch.equal(with_term.parts["map"], without.parts["map"])
+    assert with_term.total.item() == pytest.approx(
+        without.total.item() + 0.25 * with_term.parts["bottleneck mse"].item(), rel=1e-6
+    )
+
+
+def test_an_unknown_tap_is_refused_with_those_there_are():
+    with pytest.raises(InputError, match=r"unknown tap 'neck'.*bottleneck"):
+        CoMIR.Config(**SMALL, intermediate=(Supervision(tap="neck"),)).build()

@@ -6,7 +6,18 @@ import pytest
 import torch
 
 from counterpoint.core.errors import InputError
-from counterpoint.metrics.geometry import alignment, alive, effective_rank, rankme, spectrum, uniformity
+from counterpoint.metrics.geometry import (
+    alignment,
+    alive,
+    by_position,
+    by_sample,
+    effective_rank,
+    numerical_rank,
+    rankme,
+    spectrum,
+    spread,
+    uniformity,
+)
 
 
 def normal(*shape: int) -> torch.Tensor:
@@ -76,3 +87,45 @@ def test_one_row_has_no_pair_and_two_views_have_one_shape():
         uniformity(torch.ones(1, 3))
     with pytest.raises(InputError, match="one shape"):
         alignment(torch.ones(2, 3), torch.ones(3, 3))
+
+
+def test_directions_alive_are_counted_in_any_basis():
+    turn = torch.linalg.qr(normal(4, 4).double())[0]
+    z = normal(100, 4).double() * torch.tensor([1.0, 0.5, 1e-2, 1e-6]) @ turn
+    assert numerical_rank(z) == 3 and numerical_rank(z, share=0.1) == 2 and numerical_rank(z, share=1e-8) == 4
+    assert alive(z) == 1  # every coordinate varies
+    assert numerical_rank(torch.ones(5, 3)) == 0
+
+
+def test_spread_by_hand():
+    axes = torch.cat([torch.eye(3), -torch.eye(3)])  # in each coordinate 1, -1 and four times 0
+    assert spread(7 * axes) == pytest.approx(1)
+    assert spread(torch.tensor([[1.0, 2.0]]).expand(9, 2)) == pytest.approx(0, abs=1e-7)
+    assert spread(torch.tensor([[1.0, 1.0], [1.0, -1.0]])) == pytest.approx(0.5)  # 0 and 1/√2, times √2, mean
+    assert spread(normal(4000, 64)) == pytest.approx(1, abs=0.01)
+
+
+def test_positions_and_averages_of_maps_and_tokens():
+    maps = normal(2, 3, 4, 5)
+    slow = torch.stack([maps[b, :, i, j] for b in range(2) for i in range(4) for j in range(5)])
+    assert torch.equal(by_position(maps), slow)
+    torch.testing.assert_close(by_sample(maps), maps.mean((2, 3)))
+    tokens = normal(2, 7, 3)
+    assert torch.equal(by_position(tokens), tokens.reshape(14, 3))
+    torch.testing.assert_close(by_sample(tokens), tokens.mean(1))
+    rows = normal(6, 3)
+    assert torch.equal(by_position(rows), rows) and torch.equal(by_sample(rows), rows)
+    for measure in (by_position, by_sample):
+        with pytest.raises(InputError, match=r"expected \(B, D\), \(B, T, D\) or \(B, D, H, W\)"):
+            measure(torch.ones(3))
+
+
+def test_averaging_hides_a_collapse_along_positions_and_the_other_way_round():
+    pattern, samples = normal(1, 4, 6, 6), normal(20, 4, 1, 1)
+    by_place = pattern - pattern.mean((2, 3), keepdim=True) + torch.zeros(20, 1, 1, 1)  # all samples alike
+    assert (
+        effective_rank(by_position(by_place)) > 3
+        and numerical_rank(by_sample(by_place).round(decimals=5)) == 0
+    )
+    flat = samples.expand(-1, -1, 6, 6)  # all positions alike
+    assert effective_rank(by_sample(flat)) == pytest.approx(effective_rank(by_position(flat)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.cli.console import Flag, Out, Word, outputs, parsed, say, show
+from counterpoint.cli.model import given
 from counterpoint.core.config import Config, load, names
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.files import write_text
@@ -15,9 +16,7 @@ from counterpoint.core.networks import about, load_networks
 from counterpoint.core.task import Task, TaskConfig
 from counterpoint.data.open import open_data
 from counterpoint.data.split import train_test
-
-HELPERS = ("budget", "features", "online")
-"""Files of the room that are no tasks."""
+from counterpoint.integrations.hub import fetched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class _Asked:
 
 def tasks() -> list[str]:
     """The tasks there are."""
-    return sorted(set(names(TaskConfig.room)) - set(HELPERS))
+    return sorted(names(TaskConfig.room))
 
 
 def asked(run: str, argv: list[str]) -> tuple[dict[str, Any], int]:
@@ -53,11 +52,13 @@ def asked(run: str, argv: list[str]) -> tuple[dict[str, Any], int]:
     args: Any = parsed(_flags(config), rest, f"score {run} {kind}")
     if args.data is None:
         raise InputError("score: expected --data FOLDER, FILE or NAME, found none")
-    networks = load_networks(run)
+    run = given(run)
+    file = fetched(run)
+    networks = load_networks(file)
     role = args.task.role
     if role not in networks:
         raise unknown("role", role, networks)
-    shape = about(run).get("data", {}).get("shape", [None, None, None])
+    shape = about(file).get("data", {}).get("shape", [None, None, None])
     size = args.side or shape[1]
     train = open_data(args.data, size=size, channels=shape[0])
     if args.test is None:

@@ -11,9 +11,9 @@ import tyro
 from counterpoint.cli.console import Flag, parsed, say, show
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import output_folder
-from counterpoint.evidence.catalogue import needed
+from counterpoint.evidence.catalogue import home, needed
 from counterpoint.evidence.run import claims, module_of, run
-from counterpoint.evidence.store import Evidence, folder, write
+from counterpoint.evidence.store import Evidence, write
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Args:
     jobs: int = 0
     """Processes at a time; 0 for as many as there are cores. The numbers do not depend on it."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR", aliases=["-o"], help_behavior_hint="")] = None
-    """Folder of evidence, if not the package's own."""
+    """Folder of evidence; by default the package's own, or evidence/ in the folder of your own claim."""
     json: Flag = False
     """Print one JSON object on standard output."""
 
@@ -43,16 +43,15 @@ class Args:
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "claim")
-    where = args.out or folder()
-    chosen = _chosen(args, where)
+    chosen = {claim: args.out or home(claim) for claim in _chosen(args)}
     if args.dry:
         show(f"{len(chosen)} claims", ("claim",), [(claim,) for claim in chosen], args.json)
         return {"claims": [{"claim": claim} for claim in chosen]}, 0
-    if chosen:
+    for where in dict.fromkeys(chosen.values()):
         output_folder(where)
     done: list[Evidence] = []
     failed: list[dict[str, str]] = []
-    for claim in chosen:
+    for claim, where in chosen.items():
         say(claim)
         try:
             evidence = run(claim, args.jobs, say)
@@ -86,12 +85,12 @@ def cells(evidence: Evidence) -> list[tuple[object, ...]]:
     ]
 
 
-def _chosen(args: Args, where: Path) -> list[str]:
+def _chosen(args: Args) -> list[str]:
     """The claims to run, as "field/method"."""
     if sum((bool(args.names), args.stale, args.all)) != 1:
         raise InputError("claim: expected either names of methods, or --stale, or --all")
     if args.stale:
-        return needed(where)
+        return needed(args.out)
     known = claims()
     if args.all:
         return sorted(known.values())

@@ -30,6 +30,7 @@ def _unset(metavar: str) -> Any:
 
 File = Annotated[Path | None, _unset("FILE")]
 Folder = Annotated[Path | None, _unset("DIR")]
+Table = Annotated[Path | None, _unset("TABLE|DIR")]
 Word = Annotated[str | None, _unset("TEXT")]
 Spacing = Annotated[tuple[float, float] | None, _unset("X Y")]
 Out = Annotated[Path, tyro.conf.arg(metavar="DIR", aliases=["-o"])]

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import tyro
 
 from counterpoint.cli.console import Flag, Folder, parsed, say
-from counterpoint.core.encoder import Encoder
-from counterpoint.core.errors import InputError, unknown
+from counterpoint.cli.model import given, one_role
+from counterpoint.core.errors import InputError
 from counterpoint.core.networks import load_networks
 from counterpoint.data.open import open_data
+from counterpoint.integrations.hub import fetched
 from counterpoint.tasks.features import features, writer
 
 
@@ -21,8 +22,8 @@ from counterpoint.tasks.features import features, writer
 class Args:
     """Features of a data set by a trained run, as arrays (.npz) or a table (.parquet) of z, id and label."""
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """A run folder, or its networks.safetensors."""
+    run: Annotated[str, tyro.conf.Positional]
+    """A run folder, its networks.safetensors, or hf://OWNER/NAME[@REVISION]."""
     data: Annotated[str, tyro.conf.Positional]
     """A folder of images, a .npz, .npy or .csv file, or the name of a set that comes with the package."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE", aliases=["-o"])] = Path("features.npz")
@@ -51,24 +52,19 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     if args.device not in ("cpu", "cuda") or (args.device == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"--device: expected cpu, or cuda on a machine that has it, found {args.device}")
     write = writer(args.out)
-    role, network = _network(args)
+    run = given(args.run)
+    networks = load_networks(fetched(run))
+    role = one_role(networks, args.role)
     data = open_data(args.data)
     key = role if role in data.provides else "image"
     start = time.perf_counter()
-    found = features(network.to(args.device), data, args.batch, key=key, tap=args.tap, cache=args.cache)
+    found = features(
+        networks[role].to(args.device), data, args.batch, key=key, tap=args.tap, cache=args.cache
+    )
     write(found)
     count, dim = found.z.shape
     seconds = time.perf_counter() - start
     say(f"{count} samples, {dim} features each: {args.out} ({seconds:.1f} s)")
     labelled = found.label is not None
-    return {"out": str(args.out), "samples": count, "dim": dim, "labels": labelled, "seconds": seconds}, 0
-
-
-def _network(args: Args) -> tuple[str, Encoder]:
-    networks = load_networks(args.run)
-    role = args.role or (next(iter(networks)) if len(networks) == 1 else "image")
-    if role not in networks:
-        if not args.role:
-            raise InputError(f"--role: expected one of {', '.join(networks)}, found none")
-        raise unknown("role", role, networks)
-    return role, networks[role]
+    answer = {"run": run, "out": str(args.out), "samples": count, "dim": dim, "labels": labelled}
+    return answer | {"seconds": seconds}, 0

@@ -9,13 +9,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from counterpoint.cli.argv import taken
 from counterpoint.core.errors import InputError, WorkError, unknown
+from counterpoint.core.rooms import culprit, opened
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+OWN = "COUNTERPOINT_METHODS"
+"""The environment variable that stands in for --methods-from; several folders as in PATH."""
 USAGE = """usage: counterpoint COMMAND [options]
 
 Register images of different modalities, on representations learned by contrast.
@@ -25,6 +30,9 @@ commands:
 
 Each command takes --help, --json (one JSON object on standard output, all else on standard error)
 and -o DIR. Exit codes: 0 done, 1 the work failed, 2 the input is wrong, 130 interrupted.
+
+--methods-from DIR lets any command know the methods in a folder of your own, one file each; so does the
+environment variable COUNTERPOINT_METHODS. Their code is run. How to write one: docs/adding-a-method.md.
 """
 
 
@@ -53,14 +61,17 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(argv: list[str]) -> int:
     """Run one command; returns the exit code. A user's mistake is one sentence, never a traceback."""
-    try:
-        answer, code = _called(argv)
-    except SystemExit as stop:  # after a command's help
-        return DONE if stop.code is None else int(stop.code)
-    except BrokenPipeError:  # nobody is left to be told
-        return FAILED
-    except (Exception, KeyboardInterrupt) as error:
-        answer, code = _failed(error)
+    with ExitStack() as folders:  # of the user's own; they stay open until it is said where a fault came from
+        try:
+            rest, given = taken(argv, "--methods-from")
+            folders.enter_context(opened(given or filter(None, os.environ.get(OWN, "").split(os.pathsep))))
+            answer, code = _called(rest)
+        except SystemExit as stop:  # after a command's help
+            return DONE if stop.code is None else int(stop.code)
+        except BrokenPipeError:  # nobody is left to be told
+            return FAILED
+        except (Exception, KeyboardInterrupt) as error:
+            answer, code = _failed(error)
     if "--json" in argv and answer:
         from counterpoint.cli.console import to_json
 
@@ -98,8 +109,9 @@ def _failed(error: BaseException) -> tuple[dict[str, Any], int]:
             sentence = str(error) or "there is not enough memory"
         case OSError():
             sentence = f"{error.filename or 'files'}: {error.strerror or error}"
-        case _:  # not the user's fault: whoever mends it needs to know where it came from
+        case _:  # not a wrong input: whoever mends it needs to know where it came from
             traceback.print_exception(error)
-            sentence = f"a fault in counterpoint itself: {type(error).__name__}: {error}"
+            where = culprit(error) or "counterpoint itself"
+            sentence = f"a fault in {where}: {type(error).__name__}: {error}"
     say(f"counterpoint: {sentence}")
     return {"error": printable(sentence), "code": code}, code

@@ -8,7 +8,6 @@ from typing import Any
 from counterpoint.cli.console import Flag, Folder, parsed, printable
 from counterpoint.core.errors import unknown
 from counterpoint.evidence.catalogue import Entry, entries
-from counterpoint.evidence.store import folder
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Args:
     field: str = ""
     """Only those of one field, e.g. image; empty for all."""
     evidence: Folder = None
-    """Folder of evidence, if not the package's own."""
+    """Folder of evidence, if not the package's own and that of your own folders."""
     json: Flag = False
     """Print one JSON list on standard output."""
 
@@ -30,7 +29,7 @@ class Args:
 def command(argv: list[str]) -> tuple[list[dict[str, Any]], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "methods")
-    found = entries(args.evidence or folder())
+    found = entries(args.evidence)
     if args.field:
         fields = {entry.field for entry in found}
         if args.field not in fields:
@@ -50,11 +49,13 @@ def plain(entry: Entry) -> dict[str, Any]:
         "paper": entry.paper,
         "verdict": entry.verdict,
         "stale": list(entry.stale),
+        "problem": entry.problem,
     }
 
 
 def _said(entry: Entry) -> str:
-    """A method in three lines: name, field and verdict; idea; paper."""
+    """A method in three lines: name, field and verdict; idea; paper; and why it cannot be used, if so."""
     stale = ", but its code has changed since" if entry.stale else ""
     head = f"{entry.name} ({entry.field}): {entry.verdict}{stale}"
-    return "\n    ".join(printable(line) for line in (head, entry.idea, entry.paper) if line)
+    problem = entry.problem and f"cannot be used: {entry.problem}"
+    return "\n    ".join(printable(line) for line in (head, entry.idea, entry.paper, problem) if line)

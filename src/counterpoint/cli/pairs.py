@@ -7,21 +7,21 @@ from pathlib import Path
 
 from counterpoint.cli.console import say
 from counterpoint.core.errors import InputError
-from counterpoint.data.pairs import PairList, pair_folders, read_pairs_csv
+from counterpoint.data.pairs import PairList, pair_folders, read_pairs
 
 
 def listed(
     command: str, fixed: Path | None, moving: Path | None, table: Path | None, pattern: str | None
 ) -> PairList:
-    """The pairs of two folders, or of a table; says how they were paired and what was left.
+    """The pairs of two folders, of a table, or of a folder that holds either; says how they were paired.
 
     Raises:
         InputError: neither or both are given, or nothing can be paired.
     """
     if table is not None:
-        if not fixed is moving is pattern is None:
+        if not fixed is moving is None or (pattern is not None and not table.is_dir()):
             raise InputError(f"{command}: expected either two folders or --pairs TABLE.csv, found both")
-        found = read_pairs_csv(table)
+        found = read_pairs(table, pattern)
     elif fixed is None or moving is None:
         raise InputError(f"{command}: expected --fixed DIR and --moving DIR, or --pairs TABLE.csv")
     else:

@@ -20,6 +20,7 @@ from counterpoint.cli.console import (
     Flag,
     Out,
     Spacing,
+    Table,
     Word,
     outputs,
     parsed,
@@ -28,14 +29,16 @@ from counterpoint.cli.console import (
     show,
     to_json,
 )
+from counterpoint.cli.model import given
 from counterpoint.cli.pairs import channel
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import write_text
 from counterpoint.core.networks import FILE, load_networks
 from counterpoint.data.image import Image
-from counterpoint.data.pairs import Pair, read_pairs_csv
+from counterpoint.data.pairs import Pair, read_pairs
 from counterpoint.data.read import read_image
 from counterpoint.data.write import suffix_like, write_image
+from counterpoint.integrations.hub import fetched
 from counterpoint.registration.options import Options
 from counterpoint.registration.register import Model, register
 from counterpoint.registration.report import write_report
@@ -63,13 +66,15 @@ class Args:
     """The image that stays: PNG, JPEG, TIFF, OME-TIFF, NIfTI, NRRD, MHA; 2-D."""
     moving: Annotated[File, tyro.conf.Positional, tyro.conf.arg(metavar="MOVING")] = None
     """The image that is brought onto it; of any other modality."""
-    pairs: File = None
-    """Instead of two images: a CSV table with columns fixed, moving (and name). Each pair gets a folder, all
+    pairs: Table = None
+    """Instead of two images: a CSV table with columns fixed, moving (and name), or a folder
+    that holds one or two folders of images. Each pair gets a folder, all
     get a table; what was done before with the same settings is not done again."""
     out: Out = Path("counterpoint-out")
     """Folder for the results."""
-    model: Annotated[File, tyro.conf.arg(metavar="RUN")] = None
-    """A trained run (see "counterpoint train"); without it gradients and intensities are compared."""
+    model: Annotated[Word, tyro.conf.arg(metavar="RUN")] = None
+    """A trained run (see "counterpoint train"), or one on the Hugging Face hub, hf://OWNER/NAME[@REVISION];
+    without it gradients and intensities are compared."""
     search: tyro.conf.OmitArgPrefixes[tyro.conf.FlagCreatePairsOff[Options]] = field(default_factory=Options)
     fixed_mask: File = None
     """Image that is not zero where the fixed image counts."""
@@ -94,6 +99,8 @@ class Args:
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "register")
+    if args.model is not None:
+        args = replace(args, model=given(args.model))
     if args.pairs is not None and args.fixed is not None:
         raise InputError("register: expected either two images or --pairs, found both")
     if args.pairs is not None:
@@ -104,7 +111,7 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
 
 
 def _single(args: Args, pair: Pair) -> tuple[dict[str, Any], int]:
-    model = None if args.model is None else load_networks(args.model)
+    model = None if args.model is None else load_networks(fetched(args.model))
     with outputs(args.out):
         answer = _registered(args, pair, args.out, model, say)
     word = "trusted" if answer["trusted"] else "NOT to be trusted without a look"
@@ -172,12 +179,12 @@ def _whole(args: Args, pair: Pair, result: Registration) -> Image:
 
 
 def _many(args: Args, table: Path) -> tuple[dict[str, Any], int]:
-    listed = read_pairs_csv(table)
+    listed = read_pairs(table)
     if any(pair.name in ("", TABLE) for pair in listed.pairs):
         raise InputError(
             f"{table}: expected names that can be folders beside {TABLE}, found that name or none"
         )
-    model = None if args.model is None else load_networks(args.model)
+    model = None if args.model is None else load_networks(fetched(args.model))
     rows: list[dict[str, Any]] = []
     with outputs(args.out):
         for i, pair in enumerate(listed.pairs):
@@ -253,7 +260,8 @@ def _settings(args: Args) -> dict[str, Any]:
 
 def _inputs(args: Args, pair: Pair) -> list[Path]:
     """The files that a result depends on."""
-    model = args.model / FILE if args.model and args.model.is_dir() else args.model
+    model = None if args.model is None else fetched(args.model)
+    model = model / FILE if model and model.is_dir() else model
     return [p for p in (pair.fixed, pair.moving, args.fixed_mask, args.moving_mask, model) if p is not None]
 
 

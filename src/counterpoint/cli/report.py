@@ -11,7 +11,7 @@ from counterpoint.cli.claim import cells
 from counterpoint.cli.console import Flag, Folder, Out, parsed, say
 from counterpoint.core.files import output_folder
 from counterpoint.evidence.catalogue import Entry, entries
-from counterpoint.evidence.store import Evidence, folder
+from counterpoint.evidence.store import Evidence
 from counterpoint.report.arms import Gain, arm_dots, gain_bars
 from counterpoint.report.page import Page
 
@@ -23,7 +23,7 @@ class Args:
     """Write one HTML page on all methods and the evidence for what their papers say. Runs nothing."""
 
     evidence: Folder = None
-    """Folder of evidence, if not the package's own."""
+    """Folder of evidence, if not the package's own and that of your own folders."""
     out: Out = Path("counterpoint-report")
     """Folder for report.html."""
     json: Flag = False
@@ -33,7 +33,7 @@ class Args:
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "report")
-    found = entries(args.evidence or folder())
+    found = entries(args.evidence)
     output_folder(args.out)
     file = args.out / "report.html"
     page(found).write(file)

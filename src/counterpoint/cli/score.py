@@ -6,7 +6,7 @@ import csv
 import functools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,20 @@ import tyro
 import yaml
 
 from counterpoint.cli.ask import asked
-from counterpoint.cli.console import File, Flag, Folder, Out, Word, outputs, parsed, plain, say, show, to_json
+from counterpoint.cli.console import (
+    Flag,
+    Folder,
+    Out,
+    Table,
+    Word,
+    outputs,
+    parsed,
+    plain,
+    say,
+    show,
+    to_json,
+)
+from counterpoint.cli.model import given
 from counterpoint.cli.pairs import listed
 from counterpoint.core.config import Config, load, names
 from counterpoint.core.errors import InputError, unknown
@@ -24,6 +37,7 @@ from counterpoint.core.networks import about, load_networks
 from counterpoint.core.procedure import ProcedureConfig
 from counterpoint.data.pairs import Pair
 from counterpoint.data.read import read_image
+from counterpoint.integrations.hub import fetched, is_reference
 from counterpoint.registration.options import Options
 from counterpoint.registration.protocol import Images, Landmarks, Trial, drawn_trials
 from counterpoint.registration.refine import Kind
@@ -57,8 +71,9 @@ class Args:
     """Folder of moving images, aligned with the fixed ones."""
     pattern: Word = None
     """Regular expression whose group is what the names of a pair have in common."""
-    pairs: File = None
-    """Instead of two folders: a CSV table with columns fixed, moving, and perhaps a truth."""
+    pairs: Table = None
+    """Instead of two folders: a CSV table with columns fixed, moving, and perhaps a truth, or a folder that
+    holds either."""
     methods: Annotated[tuple[str, ...], tyro.conf.arg(metavar="METHOD ...")] = (
         "counterpoint",
         "mattes",
@@ -66,8 +81,8 @@ class Args:
     )
     """What is compared: counterpoint (no model), learned (needs --model), mattes, sift, elastix, ants; with
     settings after a colon, as in mattes:starts=12,bins=50."""
-    model: Annotated[File, tyro.conf.arg(metavar="RUN")] = None
-    """The trained run that "learned" uses."""
+    model: Annotated[Word, tyro.conf.arg(metavar="RUN")] = None
+    """The trained run that "learned" uses; or one on the Hugging Face hub, hf://OWNER/NAME[@REVISION]."""
     transform: Kind = "rigid"
     """What the methods may find."""
     levels: tuple[Literal["1", "2", "3", "4", "full"], ...] = ("1", "2", "3", "4")
@@ -100,7 +115,9 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     if argv and argv[0] != "registration" and not argv[0].startswith("-"):
         return asked(argv[0], argv[1:])
     args = parsed(Args, argv, "score")
-    model = None if args.model is None else load_networks(args.model)
+    if args.model is not None:
+        args = replace(args, model=given(args.model))
+    model = None if args.model is None else load_networks(fetched(args.model))
     methods = {name: _method(name, args.transform, model) for name in args.methods}
     found = listed("score", args.fixed, args.moving, args.pairs, args.pattern)
     trials = _trials(args, found.pairs)
@@ -135,7 +152,10 @@ def _said(row: Outcome) -> None:
 def _settings(args: Args) -> dict[str, Any]:
     """What all rows of a folder have in common, beside what stands in the rows themselves."""
     images = [p and str(p.resolve()) for p in (args.fixed, args.moving, args.pairs)]
-    model = None if args.model is None else [str(args.model.resolve()), about(args.model)]
+    model = None
+    if args.model is not None:
+        file = fetched(args.model)
+        model = [args.model if is_reference(args.model) else str(file.resolve()), about(file)]
     return {"transform": args.transform, "border": args.border, "images": images, "model": model}
 
 
@@ -180,7 +200,9 @@ def _truth(pair: Pair, listed_in: Path | None) -> Landmarks | np.ndarray | None:
             np.linalg.inv(matrix)
             points = [matrix]
         else:
-            with ((listed_in or Path()).parent / str(landmarks)).open(newline="", encoding="utf-8-sig") as f:
+            table = listed_in or Path()
+            folder = table if table.is_dir() else table.parent
+            with (folder / str(landmarks)).open(newline="", encoding="utf-8-sig") as f:
                 rows = list(csv.DictReader(f))
             points = [
                 np.array([[r[f"x_{s}"], r[f"y_{s}"]] for r in rows], float) for s in ("fixed", "moving")

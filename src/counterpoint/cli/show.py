@@ -19,7 +19,7 @@ from counterpoint.core.config import Config, load, names
 from counterpoint.evidence.catalogue import ROOM, entry
 from counterpoint.evidence.run import load_claim
 from counterpoint.evidence.source import docstring, file_of, imports
-from counterpoint.evidence.store import Evidence, folder
+from counterpoint.evidence.store import Evidence
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Args:
     method: Annotated[str, tyro.conf.Positional]
     """Its name, as "counterpoint methods" lists it."""
     evidence: Folder = None
-    """Folder of evidence, if not the package's own."""
+    """Folder of evidence, if not the package's own and that of your own folders."""
     json: Flag = False
     """Print one JSON object on standard output."""
 
@@ -37,7 +37,7 @@ class Args:
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "show")
-    found = entry(args.method, args.evidence or folder())
+    found = entry(args.method, args.evidence)
     config = load(ROOM, found.name).Config()
     about = docstring(_file(names(ROOM)[found.name]))
     rows, made_of = settings(config), parts(names(ROOM)[found.name])
@@ -58,7 +58,8 @@ def settings(config: Config, prefix: str = "") -> list[dict[str, Any]]:
         if of_part:
             default = value.kind if value.room else type(value).__name__
         about = words.get(field.name, "")
-        rows.append({"name": name, "type": str(field.type), "default": default, "about": about})
+        kind = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+        rows.append({"name": name, "type": kind, "default": default, "about": about})
         rows += settings(value, f"{name}.") if of_part else []
     return rows
 

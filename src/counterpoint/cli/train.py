@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Sequence
 from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from counterpoint.cli.argv import taken
 from counterpoint.cli.console import parsed, plain, say
 from counterpoint.cli.trainable import FromPairs, Ready, Run, kind_of_data
 from counterpoint.core.config import Config, load, names
@@ -47,8 +47,8 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     kind, rest = argv[0], argv[1:]
     if kind not in known:
         raise unknown("method", kind, known)
-    rest, chosen = _taken(rest, "--use")
-    rest, files = _taken(rest, "--config")
+    rest, chosen = taken(rest, "--use")
+    rest, files = taken(rest, "--config")
     method = load(ROOM, kind).Config()
     data, usual = kind_of_data(method)
     settings: dict[str, Config] = {"method": method, "train": usual}
@@ -88,23 +88,6 @@ def _train(args: Any) -> tuple[dict[str, Any], int]:
         "resumed_from": done.resumed_from, "seconds": time.perf_counter() - start, **ready.answer,
     }  # fmt: skip
     return plain(answer), 0
-
-
-def _taken(argv: Sequence[str], flag: str) -> tuple[list[str], list[str]]:
-    """``argv`` without ``flag VALUE`` (or ``flag=VALUE``), and the values."""
-    rest, values, i = [], [], 0
-    while i < len(argv):
-        if argv[i] == flag:
-            if i + 1 == len(argv):
-                raise InputError(f"{flag}: expected a value after it, found nothing")
-            values.append(argv[i + 1])
-            i += 1
-        elif argv[i].startswith(f"{flag}="):
-            values.append(argv[i].partition("=")[2])
-        else:
-            rest.append(argv[i])
-        i += 1
-    return rest, values
 
 
 def _read(file: Path, kind: str) -> dict[str, Config]:

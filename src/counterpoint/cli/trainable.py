@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from counterpoint.cli.console import File, Flag, Folder, Out, Word, say
+from counterpoint.cli.console import Flag, Folder, Out, Table, Word, say
 from counterpoint.cli.pairs import channel, listed
 from counterpoint.core.config import Config
 from counterpoint.core.data import Data
@@ -20,6 +20,7 @@ from counterpoint.core.method import Method, MethodConfig
 from counterpoint.data.aligned import Aligned, AlignedPatches, read_aligned
 from counterpoint.data.open import open_data
 from counterpoint.data.pairs import Pair
+from counterpoint.data.synthesis import PHOTOGRAPHS, Synthesis
 from counterpoint.train.config import TrainConfig
 from counterpoint.train.loop import fresh
 from counterpoint.train.optim import OptimConfig
@@ -48,15 +49,15 @@ class Ready:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FromPairs(Run):
-    """Learn a representation from aligned pairs of images."""
+class PairFlags:
+    """Which aligned pairs, and what of them."""
 
     fixed: Folder = None
     """Folder of fixed images."""
     moving: Folder = None
     """Folder of moving images, each aligned with its fixed image pixel by pixel."""
-    pairs: File = None
-    """Instead of two folders: a CSV table with columns fixed, moving."""
+    pairs: Table = None
+    """Instead of two folders: a CSV table with columns fixed, moving, or a folder that holds either."""
     pattern: Word = None
     """Regular expression whose group is what the names of a pair have in common, e.g. "(core_[0-9]+)"."""
     fixed_channel: Word = None
@@ -66,8 +67,18 @@ class FromPairs(Run):
     patches: int = 1024
     """Patches an epoch has."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class FromPairs(PairFlags, Run):
+    """Learn a representation from aligned pairs of images."""
+
+    synthetic: Flag = False
+    """Instead of images: pairs that are drawn, without end, so that the model is one for all modalities."""
+
     def ready(self, method: MethodConfig, seed: int) -> Ready:
-        """Read the pairs and build the method for them."""
+        """Read the pairs, or draw them, and build the method for them."""
+        if self.synthetic:
+            return self._drawn(method, seed)
         found = listed("train", self.fixed, self.moving, self.pairs, self.pattern)
         images = read_aligned(
             [(p.fixed, p.moving) for p in found.pairs],
@@ -82,6 +93,14 @@ class FromPairs(Run):
         sizes = [list(f.shape) for f, _ in images]
         about = {"pairs": names, "sizes": sizes, "channels": channels, "patches": self.patches}
         return Ready(built, data, about, {"paired": names, "left": found.left})
+
+    def _drawn(self, method: MethodConfig, seed: int) -> Ready:
+        if self.fixed or self.moving or self.pairs:
+            raise InputError("--synthetic: expected no --fixed, --moving or --pairs beside it, found some")
+        built = fresh(_with_channels(method, {"fixed": 1, "moving": 1}), seed)
+        data = Synthesis(getattr(built.views, "tile", 128), self.patches)
+        about = {"synthetic": True, "photographs": list(PHOTOGRAPHS), "patches": self.patches}
+        return Ready(built, data, about, {"synthetic": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +168,22 @@ def _check_contrast(pairs: Sequence[Pair], images: Sequence[Aligned]) -> None:
 
 def _with_channels(method: MethodConfig, channels: dict[str, int]) -> MethodConfig:
     """The networks' input channels as the data have them."""
+    if not all(isinstance(getattr(method, role, None), Config) for role in channels):
+        channels = _for_one_network(method, channels)
     parts: dict[str, Config] = {
         role: dataclasses.replace(getattr(method, role), channels=n) for role, n in channels.items()
     }
     return dataclasses.replace(method, **parts)
+
+
+def _for_one_network(method: MethodConfig, channels: dict[str, int]) -> dict[str, int]:
+    """The channels by the name of the one network that several roles share."""
+    (count, *others) = set(channels.values())
+    if others:
+        found = ", ".join(f"{n} ({role})" for role, n in channels.items())
+        raise InputError(
+            f"{method.kind}: its one network expected images of equally many channels, found {found}; "
+            "see --fixed-channel and --moving-channel"
+        )
+    names = [f.name for f in dataclasses.fields(method) if isinstance(getattr(method, f.name), EncoderConfig)]
+    return dict.fromkeys(names, count)

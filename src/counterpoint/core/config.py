@@ -7,16 +7,16 @@ is found by the name of its file in its room: no registry, no hand-kept list.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 import types
 import typing
 from dataclasses import dataclass
-from importlib.util import find_spec
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from counterpoint.core.errors import InputError, unknown
+from counterpoint.core.rooms import files, imported
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,26 +132,42 @@ def _name(hint: Any) -> str:
 
 
 def names(room: str) -> dict[str, str]:
-    """File name → module path of what stands in a room; imports nothing below the room."""
-    spec = find_spec(room)
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"there is no room {room!r}")
-    found: dict[str, str] = {}
-    for place in map(Path, spec.submodule_search_locations):
-        for file in sorted(place.rglob("*.py")):
-            if not file.name.startswith("_"):
-                found[file.stem] = ".".join((room, *file.relative_to(place).with_suffix("").parts))
-    return found
+    """File name → module path of what stands in a room; imports nothing below the room.
+
+    In a room of kinds (methods, encoders, tasks, procedures) that is every file whose class has settings.
+
+    Raises:
+        InputError: there is no such room, or two files of one name.
+    """
+    return {name: module for name, (module, _) in files(room).items()}
 
 
 def load(room: str, kind: str, where: str = "") -> type[Configured]:
-    """The class of one kind; imports one file. An ``InputError`` with the nearest names if there is none."""
-    known = names(room)
+    """The class of one kind; imports one file.
+
+    Raises:
+        InputError: there is none, with the nearest names; or a file of the user's own cannot be imported.
+    """
+    known = files(room)
     if kind not in known:
         raise unknown(room.rsplit(".", 1)[-1].rstrip("s") + (f" in {where}" if where else ""), kind, known)
-    module = importlib.import_module(known[kind])
+    path, file = known[kind]
+    module = imported(path, file)
     for value in vars(module).values():
         own = isinstance(value, type) and value.__module__ == module.__name__
         if own and issubclass(value, Configured) and "Config" in vars(value):
-            return value
-    raise InputError(f"{known[kind]} holds no class with settings")
+            return _whole(value, file)
+    raise InputError(
+        f"{file}: expected a class with settings, a Method or the like with a class Config in it, found none"
+    )
+
+
+def _whole(kind: type[Configured], file: Path) -> type[Configured]:
+    """``kind``, with all that its base class asks for; an ``InputError`` that names what is missing."""
+    stated = {name: hint for base in kind.__mro__ for name, hint in get_annotations(base).items()}
+    lacks = {name for name, hint in stated.items() if "ClassVar" in str(hint) and not hasattr(kind, name)}
+    if lacks := sorted(lacks | set(getattr(kind, "__abstractmethods__", ()))):
+        raise InputError(f"{file}: expected {kind.__name__} to have {', '.join(lacks)}, found none")
+    if "__dataclass_fields__" not in vars(kind.Config):
+        raise InputError(f"{file}: expected @dataclass(frozen=True, kw_only=True) on Config, found none")
+    return kind

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -73,6 +73,29 @@ def pair_folders(fixed_dir: Path | str, moving_dir: Path | str, pattern: str | N
         )
     paired = {path for pair in pairs for path in (pair.fixed, pair.moving)}
     return PairList(pairs, tuple(p for p in (*fixed, *moving) if p not in paired), how)
+
+
+def read_pairs(path: Path | str, pattern: str | None = None) -> PairList:
+    """Pairs from a table, or from a folder that holds one (``pairs.csv``) or two folders of images.
+
+    The folders are ``fixed`` and ``moving``, or else the only two there are, in the order of their names.
+
+    Raises:
+        InputError: neither a table nor such a folder, or what ``read_pairs_csv`` and ``pair_folders`` refuse.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return read_pairs_csv(path)
+    if (path / "pairs.csv").is_file():
+        return read_pairs_csv(path / "pairs.csv")
+    inside = sorted(p for p in path.iterdir() if p.is_dir() and p.name[0] != ".")
+    chosen = [p for p in inside if p.name in ("fixed", "moving")]
+    two = chosen if len(chosen) == 2 else inside
+    if len(two) != 2:
+        found = ", ".join(p.name for p in inside) or "none"
+        raise InputError(f"{path}: expected pairs.csv, or two folders of images in it, found folders: {found}")
+    found = pair_folders(two[0], two[1], pattern)
+    return replace(found, how=f"{two[0].name} (fixed) with {two[1].name} (moving), {found.how}")
 
 
 def read_pairs_csv(path: Path | str) -> PairList:

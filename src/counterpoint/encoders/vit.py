@@ -106,7 +106,7 @@ class ViT(Encoder):
         if keep is not None:
             tokens = picked(tokens, keep)
         if self.cls_token is not None:
-            tokens = torch.cat([(self.cls_token + first).expand(len(x), -1, -1), tokens], 1)
+            tokens = torch.cat([(self.cls_token + first).expand(x.shape[0], -1, -1), tokens], 1)
         return self.norm(self.blocks(tokens))
 
     def _positions(self, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,16 @@
-"""What there is: every method with its idea, its paper and what came of its claim. Imports no method."""
+"""What there is: every method with its idea, its paper and what came of its claim. Imports none of ours."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterpoint.core.config import names
-from counterpoint.core.errors import unknown
+from counterpoint.core.config import load, names
+from counterpoint.core.errors import InputError, unknown
+from counterpoint.core.rooms import owner
 from counterpoint.evidence.run import claims, module_of
 from counterpoint.evidence.source import PACKAGE, changed, docstring, file_of, fingerprints
-from counterpoint.evidence.store import Evidence, read
+from counterpoint.evidence.store import Evidence, folder, read
 
 ROOM = f"{PACKAGE}.methods"
 
@@ -21,7 +22,7 @@ class Entry:
     name: str
     """Of its file, e.g. "barlow_twins"."""
     field: str
-    """Of the folder it stands in, e.g. "image"; empty if in none."""
+    """Of the folder it stands in, e.g. "image"; "own" at the top of a folder of the user's own."""
     idea: str
     """The first paragraph of its file."""
     paper: str
@@ -31,6 +32,8 @@ class Entry:
     evidence: Evidence | None
     stale: tuple[str, ...]
     """Modules that changed since the evidence was made; empty if there is none."""
+    problem: str
+    """Why the user's own file cannot be used, a sentence; empty for all others."""
 
     @property
     def verdict(self) -> str:
@@ -38,13 +41,13 @@ class Entry:
         return self.evidence.verdict if self.evidence else "none"
 
 
-def entries(evidence: Path) -> list[Entry]:
-    """All methods, by field and name, with what a folder of evidence says of them."""
+def entries(evidence: Path | None) -> list[Entry]:
+    """All methods, by field and name, with what a folder of evidence says of them; without it, their own."""
     found = [_entry(name, module, evidence) for name, module in names(ROOM).items()]
     return sorted(found, key=lambda entry: (entry.field, entry.name))
 
 
-def entry(name: str, evidence: Path) -> Entry:
+def entry(name: str, evidence: Path | None) -> Entry:
     """One method by its name; an ``InputError`` with the nearest names if there is none."""
     known = names(ROOM)
     if name not in known:
@@ -52,25 +55,43 @@ def entry(name: str, evidence: Path) -> Entry:
     return _entry(name, known[name], evidence)
 
 
-def needed(evidence: Path) -> list[str]:
+def needed(evidence: Path | None) -> list[str]:
     """Claims without evidence, or with evidence of other code than there is now, as "field/method"."""
-    return sorted(claim for name, claim in claims().items() if _stale(name, read(claim, evidence)) != ())
+    return sorted(
+        claim for name, claim in claims().items() if _stale(name, read(claim, evidence or home(name))) != ()
+    )
 
 
-def _entry(name: str, module: str, where: Path) -> Entry:
+def home(claim: str) -> Path:
+    """Where a claim's evidence stands unless told: ``evidence/`` of the user's own folder, or ours."""
+    file = file_of(module_of(claim))
+    own = owner(file) if file else None
+    return own / "evidence" if own else folder()
+
+
+def _entry(name: str, module: str, where: Path | None) -> Entry:
     file = file_of(module)
     assert file is not None, "names() found it"
-    paragraphs = [" ".join(part.split()) for part in docstring(file).split("\n\n")] + ["", ""]
     claimed = claims().get(name)
-    evidence = read(claimed, where) if claimed else None
+    evidence = read(claimed, where or home(name)) if claimed else None
+    paragraphs, stale, problem = [], None, ""
+    try:
+        paragraphs = [" ".join(part.split()) for part in docstring(file).split("\n\n")]
+        stale = _stale(name, evidence)
+        if owner(file):
+            load(ROOM, name)  # ours are asked by the tests; of this one nobody else will say
+    except InputError as error:
+        problem = str(error)
+    idea, paper = [*paragraphs, "", ""][:2]
     return Entry(
         name=name,
-        field="/".join(module.split(".")[2:-1]),
-        idea=paragraphs[0],
-        paper=paragraphs[1],
+        field="/".join(module.split(".")[2:-1]) or "own",
+        idea=idea,
+        paper=paper,
         claimed=claimed is not None,
         evidence=evidence,
-        stale=_stale(name, evidence) or (),
+        stale=stale or (),
+        problem=problem,
     )
 
 

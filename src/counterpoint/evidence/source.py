@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from counterpoint.core.errors import InputError
+
 PACKAGE = "counterpoint"
 
 
@@ -37,18 +39,24 @@ def changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 def imports(file: Path) -> dict[str, list[str]]:
     """Module of ours → the names that a file takes from it, in the order of their first mention."""
     found: dict[str, list[str]] = {}
+    for module, name in _imports(file, *_version(file)):
+        inner = f"{module}.{name}"
+        if name and file_of(module) is None and file_of(inner) is not None:
+            found.setdefault(inner, [])
+        else:
+            found.setdefault(module, []).extend([name] if name else [])
+    return found
+
+
+@cache
+def _imports(file: Path, *_version: int) -> list[tuple[str, str]]:
+    """(module of ours, name taken from it or "") in the order of ``ast.walk``."""
+    found = []
     for node in ast.walk(_tree(file)):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                if _ours(alias.name):
-                    found.setdefault(alias.name, [])
+            found += [(alias.name, "") for alias in node.names if _ours(alias.name)]
         elif isinstance(node, ast.ImportFrom) and node.module and _ours(node.module):
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                if file_of(node.module) is None and file_of(inner) is not None:
-                    found.setdefault(inner, [])
-                else:
-                    found.setdefault(node.module, []).append(alias.name)
+            found += [(node.module, alias.name) for alias in node.names]
     return found
 
 
@@ -76,12 +84,22 @@ def _ours(module: str) -> bool:
 
 
 def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+    """The syntax tree of a file; an ``InputError`` if it has none, as may be with one of the user's own."""
+    try:
+        return ast.parse(file.read_bytes(), str(file))
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise InputError(f"{file}{line}: expected Python, found: {said}") from None
 
 
 def _digest(file: Path) -> str:
+    return _cached_digest(file, *_version(file))
+
+
+def _version(file: Path) -> tuple[int, int]:
     stat = file.stat()
-    return _cached_digest(file, stat.st_mtime_ns, stat.st_size)
+    return stat.st_mtime_ns, stat.st_size
 
 
 @cache

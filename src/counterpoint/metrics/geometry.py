@@ -1,6 +1,8 @@
 """How embeddings lie in their space: whether they collapse, and how evenly they fill it.
 
-All functions take (N, D) tensors, compute in double precision and read nothing but their arguments.
+All measures take (N, D) tensors, compute in double precision and read nothing but their arguments.
+``by_position`` and ``by_sample`` make such tensors of maps: what collapses along positions may still look
+healthy in the average, and the other way round, so a layer of maps is asked both ways.
 """
 
 from __future__ import annotations
@@ -15,6 +17,28 @@ from counterpoint.core.errors import InputError
 
 BLOCK = 2**22
 """Distances held at a time."""
+
+
+def by_position(z: Tensor) -> Tensor:
+    """Every position of every sample is a row: (B, D, H, W) → (B·H·W, D), tokens (B, T, D) → (B·T, D).
+
+    (B, D) stays as it is.
+
+    Raises:
+        InputError: another shape.
+    """
+    return _maps_last(z).flatten(0, -2)
+
+
+def by_sample(z: Tensor) -> Tensor:
+    """The average over the positions of a sample is a row: (B, D, H, W) or (B, T, D) → (B, D).
+
+    (B, D) stays as it is.
+
+    Raises:
+        InputError: another shape.
+    """
+    return _maps_last(z).flatten(1, -2).mean(1) if z.ndim > 2 else _maps_last(z)
 
 
 def spectrum(z: Tensor, *, center: bool = True) -> Tensor:
@@ -50,11 +74,32 @@ def rankme(z: Tensor) -> float:
     return _entropy_rank(spectrum(z, center=False))
 
 
+def numerical_rank(z: Tensor, share: float = 1e-4) -> int:
+    """How many singular values of the centered rows exceed ``share`` of the largest, in [0, min(N, D)].
+
+    Divided by D it is the share of the directions alive, in whatever basis; ``alive`` counts coordinates. 0
+    if all rows are equal. Source: Jing et al. 2022, figure 2: spectra fall by decades where they collapse.
+    """
+    values = spectrum(z)
+    return int((values > share * values[0]).sum())
+
+
 def alive(z: Tensor, share: float = 0.01) -> float:
     """Share of the dimensions, in [0, 1], whose deviation exceeds ``share`` of the RMS of all values."""
     rows = _rows(z)
     rms = rows.square().mean().sqrt()
     return float((rows.std(0, correction=0) > share * rms).double().mean())
+
+
+def spread(z: Tensor) -> float:
+    """√D times the mean deviation of the D values of rows on the unit sphere, in [0, 1].
+
+    1 if the rows lie around the origin alike in all directions, 0 if all have one direction (complete
+    collapse). Says nothing where D = 1. Source: Chen & He 2021, "Exploring simple Siamese representation
+    learning", section 4.1: the deviation is 1/√D for isotropic rows.
+    """
+    rows = normalize(_rows(z), dim=1)
+    return float(rows.std(0, correction=0).mean()) * rows.shape[1] ** 0.5
 
 
 def alignment(x: Tensor, y: Tensor, power: float = 2.0) -> float:
@@ -95,6 +140,13 @@ def uniformity(z: Tensor, sharpness: float = 2.0) -> float:
         closeness.diagonal(start).fill_(-torch.inf)  # a row is no pair with itself
         total.append(closeness.flatten().logsumexp(0))
     return float(torch.stack(total).logsumexp(0)) - math.log(count * (count - 1))
+
+
+def _maps_last(z: Tensor) -> Tensor:
+    """The D values of a position in the last dimension."""
+    if z.ndim not in (2, 3, 4):
+        raise InputError(f"features: expected (B, D), (B, T, D) or (B, D, H, W), found {tuple(z.shape)}")
+    return z.movedim(1, -1) if z.ndim == 4 else z
 
 
 def _entropy_rank(values: Tensor) -> float:

@@ -99,8 +99,8 @@ def fit(
         WorkError: the loss or the gradient is not finite, the disk is full, or the data end early.
         KeyboardInterrupt: ctrl-C was pressed; the update under way was finished and a checkpoint written.
     """
-    per_epoch, steps = _length(method, data, config)
-    networks = _networks(method)
+    per_epoch, steps = length(method, data, config)
+    networks = encoders(method)
     fabric = _fabric(config)
     described = {"samples": len(data), **(about or {})}
     settings = {"method": method.config.to_dict(), "train": config.to_dict(), "data": described}
@@ -139,7 +139,7 @@ def _train(
         for at, batches in _schedule(data, config, start, per_epoch):
             if at.step == at.epoch * per_epoch:
                 seed_all(config.seed, "epoch", at.epoch)
-                update.method.before_epoch(at, partial(_embed_all, update, data, at.epoch))
+                update.method.before_epoch(at, partial(embed_all, update, data, at.epoch))
             line = update(batches, at) | {"seconds": round(time.monotonic() - began, 3)}
             done, stop = at.step + 1, interrupted()
             if done % config.log_every == 0 or done == at.steps:
@@ -176,7 +176,7 @@ def _schedule(
 
 
 @torch.no_grad()
-def _embed_all(update: Update, data: Data, epoch: int, role: str) -> Tensor:
+def embed_all(update: Update, data: Data, epoch: int, role: str) -> Tensor:
     """Features of one pass over the data by the network of ``role``, in the order of the samples' ids."""
     network, rows, ids = update.method.network(role), [], []
     training = network.training
@@ -189,8 +189,8 @@ def _embed_all(update: Update, data: Data, epoch: int, role: str) -> Tensor:
     return torch.cat(rows)[torch.cat(ids).argsort(stable=True)]
 
 
-def _length(method: Method, data: Data, config: TrainConfig) -> tuple[int, int]:
-    """Updates an epoch, and updates in all; raises ``InputError`` if the data do not fit the method."""
+def length(method: Method, data: Data, config: TrainConfig) -> tuple[int, int]:
+    """Updates of an epoch, and updates in all; raises ``InputError`` if the data do not fit the method."""
     if missing := method.needs - data.provides:
         raise InputError(
             f"data: expected batches with {', '.join(sorted(method.needs))}, "
@@ -204,7 +204,8 @@ def _length(method: Method, data: Data, config: TrainConfig) -> tuple[int, int]:
     return per_epoch, config.steps or config.epochs * per_epoch
 
 
-def _networks(method: Method) -> dict[str, Encoder]:
+def encoders(method: Method) -> dict[str, Encoder]:
+    """The networks of a method by role; raises ``TypeError`` if one is no encoder."""
     networks = {role: method.network(role) for role in method.roles}
     for role, network in networks.items():
         if not isinstance(network, Encoder):

@@ -12,23 +12,20 @@ corner is seen. The activation decay lacks the constant that the authors' code a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from counterpoint.core.encoder import Encoder, EncoderConfig
+from counterpoint.core.encoder import Encoder, EncoderConfig, tapped
 from counterpoint.core.errors import InputError
 from counterpoint.core.method import Method, MethodConfig
 from counterpoint.core.roles import Roles
 from counterpoint.core.types import Progress, Terms, Views
 from counterpoint.encoders.unet import UNet
-from counterpoint.objectives.contrastive import cosine_logits, info_nce, l1_logits, mse_logits
+from counterpoint.objectives.contrastive import info_nce
+from counterpoint.objectives.supervision import Critic, Schedule, Supervised, Supervision, critic
 from counterpoint.pairs.ids import same_sample
 from counterpoint.views.patches import TurnedPatches
-
-CRITICS = {"mse": mse_logits, "cosine": cosine_logits, "l1": l1_logits}
 
 
 class CoMIR(Method):
@@ -46,10 +43,14 @@ class CoMIR(Method):
         """The network of the fixed modality."""
         moving: EncoderConfig = field(default_factory=UNet.Config)
         """The network of the moving modality; shares no weights with the other."""
-        critic: Literal["mse", "cosine", "l1"] = "mse"
+        critic: Critic = "mse"
         """How alike two maps are: −mean squared difference, cosine, −mean absolute difference."""
         temperature: float = 0.1
         """What the critic is divided by (the paper's τ), > 0."""
+        schedule: Schedule = field(default_factory=Schedule)
+        """At which updates the maps are compared; always in the paper."""
+        intermediate: tuple[Supervision, ...] = ()
+        """Further terms at layers of both networks (Wetzer et al., arXiv:2303.00403); none in the paper."""
         decay_l1: float = 1e-4
         """Weight of the mean absolute value of the maps."""
         decay_l2: float = 1e-4
@@ -78,9 +79,8 @@ class CoMIR(Method):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        if config.temperature <= 0:
-            raise InputError(f"temperature: expected a positive number, found {config.temperature}")
-        self.critic = partial(CRITICS[config.critic], temperature=config.temperature)
+        self.critic = critic(config.critic, config.temperature)
+        self.schedule = config.schedule
         self.decay = config.decay_l1, config.decay_l2
         self.encoders = Roles({"fixed": config.fixed.build(), "moving": config.moving.build()})
         if self.encoders["fixed"].out_dim != self.encoders["moving"].out_dim:
@@ -91,6 +91,8 @@ class CoMIR(Method):
                 raise InputError(
                     f"size: expected a multiple of {multiple} for the {role} network, found {config.size}"
                 )
+        taps = {role: self.encoders[role].taps for role in self.roles}
+        self.intermediate = Supervised(config.intermediate, taps)
         self.views = TurnedPatches(
             self.roles,
             config.size,
@@ -108,15 +110,26 @@ class CoMIR(Method):
         """The two modalities."""
         return ("fixed", "moving")
 
-    def loss(self, views: Views, at: Progress) -> Terms:  # noqa: ARG002 -- the same at every step
-        """InfoNCE over whole maps ("map") and their weighted mean |z| and z² ("decay")."""
-        maps = torch.cat([v.undo(self.encoders[v.role](v.x)).flatten(1) for v in views])
+    def loss(self, views: Views, at: Progress) -> Terms:
+        """InfoNCE over whole maps ("map"), their weighted mean |z| and z² ("decay"), and the further terms.
+
+        Terms that do not act now are left out, so that their share of the networks is not even decayed.
+        """
+        maps, read = [], []
+        for v in views:
+            with tapped(self.encoders[v.role], self.intermediate.taps(at)) as seen:
+                maps.append(v.undo(self.encoders[v.role](v.x)).flatten(1))
+            read.append((v.role, {tap: v.undo(x) for tap, x in seen.items()}))
         pairs = same_sample(torch.cat([v.ids for v in views]))
-        logits = self.critic(maps, maps)
+        parts, weights = self.intermediate(read, pairs, at)
+        if not self.schedule.active(at):
+            return Terms(parts, weights)
+        rows = torch.cat(maps)
+        logits = self.critic(rows, rows)
         l1, l2 = self.decay
-        decay = l1 * maps.float().abs().mean() + l2 * maps.float().square().mean()
-        matched = _matched(logits.detach(), pairs.positive)
-        return Terms({"map": info_nce(logits, pairs), "decay": decay}, notes={"matched": matched})
+        parts["map"] = info_nce(logits, pairs)
+        parts["decay"] = l1 * rows.float().abs().mean() + l2 * rows.float().square().mean()
+        return Terms(parts, weights, notes={"matched": _matched(logits.detach(), pairs.positive)})
 
     def network(self, role: str) -> Encoder:
         """The network of "fixed" or "moving": (B, C, H, W) → (B, out, H, W)."""

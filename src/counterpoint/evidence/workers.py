@@ -1,0 +1,75 @@
+"""Workers: processes of one thread each that know the rooms as this process does."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TypeVar
+
+from counterpoint.core.errors import WorkError
+from counterpoint.evidence.source import PACKAGE
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def each(work: Callable[[T], R], items: Sequence[T], jobs: int, name: str) -> Iterator[R]:
+    """``work`` of every item, in order, by ``jobs`` processes at a time (0: as many as there are cores).
+
+    ``work`` is a function of a module, and items and answers can be sent to another process; one job alone
+    stays in this one. Ended early, by the caller or an error, what is under way is left to end and nothing
+    new begins.
+
+    Raises:
+        WorkError: a process ended early. What ``work`` raises comes through.
+    """
+    if jobs == 1:
+        with _one_thread():
+            yield from map(work, items)
+        return
+    count = max(1, min(len(items), jobs or os.cpu_count() or 1))
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _prepare, (_places(),)) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in futures:
+                yield future.result()
+        except BrokenProcessPool:
+            raise WorkError(f"{name}: a process ended early, perhaps for lack of memory") from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What the other processes have, so that numbers do not depend on how many there are."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _prepare(places: Mapping[str, list[str]]) -> None:
+    """Make a new process like this one, with one thread, and the rooms with the folders they have here."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    import torch
+
+    torch.set_num_threads(1)
+    for room, path in places.items():
+        importlib.import_module(room).__path__[:] = path
+
+
+def _places() -> dict[str, list[str]]:
+    """Room → its folders, where the user's own may be among them."""
+    rooms = [name for name in sys.modules if name.startswith(f"{PACKAGE}.")]  # those of fields too
+    return {room: list(path) for room in rooms if (path := getattr(sys.modules[room], "__path__", None))}

@@ -1,0 +1,1 @@
+"""Studies: comparisons of arms, one file each."""
