@@ -42,7 +42,7 @@ def test_a_study_trains_judges_and_answers_and_goes_on_where_it_was(run, pairs):
     assert kept["settings"]["train"]["steps"] == 2 and set(kept["arms"]) == {"none", "summed, cosine"}
     numbers = kept["arms"]["none"]["seeds"]
     assert len(numbers) == 2 and numbers[0] != numbers[1]
-    assert 0 <= numbers[0]["success"] <= 1 and numbers[0]["bottleneck rank"] > 1
+    assert 0 <= numbers[0]["success"] <= 1 and numbers[0]["bottleneck rank"] > 1 and "partner ssim" in numbers[0]
     page = Path("out/report.html").read_text()
     assert "Does contrastive supervision of the bottleneck" in page and "stress" not in numbers[0]
     assert page.count("<img") >= 11  # success, gains, spectra of two roles, layouts of output and bottleneck
@@ -58,13 +58,13 @@ def test_a_study_trains_judges_and_answers_and_goes_on_where_it_was(run, pairs):
 
 
 def test_every_arm_trains_what_it_says(run, pairs):
-    once = ("none", "alternating, mse", "pre-training, l1", "summed, mse, projector")
+    once = ("none", "pre-training, l1", "summed, mse, projector")
     arms = (*once, "alternating, mse, twice as long")
     ended = study(run, pairs, "--arms", *arms, "--json")
     assert ended.code == 0, ended.err
     kept = json.loads(Path("out/study.json").read_text())["arms"]
     made = {arm: (of["updates"], of["of the output"]) for arm, of in kept.items()}
-    assert made == dict(zip(arms, [(2, 2), (2, 1), (2, 1), (2, 2), (4, 2)], strict=True))
+    assert made == dict(zip(arms, [(2, 2), (2, 1), (2, 2), (4, 2)], strict=True))
     log = Path("out/runs/pre-training-l1-0/log.jsonl").read_text().splitlines()
     assert set(json.loads(log[-1])["terms"]) == {"map", "decay"}
 

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 import counterpoint.objectives
-from counterpoint.core.types import Pairs
+from counterpoint.core.types import Pairs, Progress
 from counterpoint.objectives import assignment, contrastive, reconstruction, redundancy, regression
 from counterpoint.objectives.precision import wide
+from counterpoint.objectives.supervision import Supervised, Supervision
 from counterpoint.pairs.hard import far_positives
 from counterpoint.pairs.ids import same_sample
 
-PARTS = {"precision", "streamed"}
+PARTS = {"precision", "streamed", "correlation"}
 """Files of the room that hold no objective of their own."""
 
 TAU = 0.2
@@ -49,6 +50,13 @@ def hardened(a: Tensor, b: Tensor) -> Tensor:
     return contrastive.debiased(table(a, b), pairs.positive, pairs.negative, 0.1, -1 / TAU)
 
 
+def supervised(a: Tensor, b: Tensor) -> Tensor:
+    terms = Supervised([Supervision(tap="t", critic="l1")], {"a": {"t": 1}, "b": {"t": 1}})
+    read = [("a", {"t": a[:, None, None]}), ("b", {"t": b[:, None, None]})]
+    pairs = same_sample(torch.arange(len(a)).repeat(2))
+    return terms(read, pairs, Progress(0, 1, 0, 1))[0]["t l1"]
+
+
 CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "contrastive info_nce": joint(contrastive.info_nce),
     "contrastive sup_con in": joint(lambda x, p: contrastive.sup_con(x, p, "in")),
@@ -62,6 +70,7 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "contrastive info_nce_streamed": lambda a, b: contrastive.info_nce_streamed(a, b, TAU, both=True),
     "contrastive l1": lambda a, b: contrastive.info_nce(contrastive.l1_logits(a, b, TAU), crossed(a)),
     "contrastive mse": lambda a, b: contrastive.info_nce(contrastive.mse_logits(a, b, TAU), crossed(a)),
+    "supervision": supervised,
     "regression": regression.cosine_regression,
     "redundancy barlow": redundancy.barlow,
     "redundancy vicreg": lambda a, b: torch.stack(list(redundancy.vicreg(a, b).values())).sum(),

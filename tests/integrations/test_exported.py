@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from logging import WARNING
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ def onnx():
 
 
 @pytest.mark.parametrize("kind", sorted(names(ROOM)))
-def test_every_encoder_is_the_same_network_in_both_formats(kind, tmp_path, onnx, monkeypatch, capfd):
+def test_every_encoder_is_the_same_network_in_both_formats(kind, tmp_path, onnx, monkeypatch, caplog):
     monkeypatch.setitem(BLOCKS, 18, (1, 1, 1, 1))
     network, traced, trace = build(kind), [], file_of_exported._traced
     # Once for both formats, because it takes the most time.
@@ -88,7 +89,7 @@ def test_every_encoder_is_the_same_network_in_both_formats(kind, tmp_path, onnx,
         assert header["role"] == "fixed" and header["network"] == network.config.to_dict()
         assert header["about"] == {"method": {"kind": "comir"}, "data": {"samples": 2, "pairs": 2}}
         assert header["versions"]["counterpoint"] and header["out_dim"] == found.shape[1]
-    assert capfd.readouterr() == ("", "")
+    assert not [r for r in caplog.records if r.levelno >= WARNING]  # people can do nothing about these
 
 
 def test_a_size_that_is_asked_for_is_the_one_that_goes_in(tmp_path):

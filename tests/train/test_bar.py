@@ -30,3 +30,20 @@ def test_a_terminal_sees_loss_and_count(monkeypatch):
 def test_nobody_else_does(monkeypatch):
     assert shown(monkeypatch, Terminal(), False) == ""
     assert shown(monkeypatch, io.StringIO(), True) == ""
+
+
+def test_warnings_stand_above_the_bar_and_where_there_is_none(monkeypatch):
+    words = "the features at 'a[b]' " + "have collapsed " * 9
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "80")
+        with bar(10, 3, shown=True) as show:
+            show(4, 0.5, [words])
+            show(5, 0.5)
+        assert stream.getvalue().count(f"warning: {words}") == 1  # on one line
+    quiet = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", quiet)
+    with bar(10, 3, shown=False) as show:
+        show(4, 0.5, [words])
+    assert quiet.getvalue() == ""

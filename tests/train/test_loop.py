@@ -1,4 +1,3 @@
-
 from __future__ import annotations
 
 import json
@@ -106,10 +105,12 @@ def test_a_killed_process_is_resumed_to_the_bit(run, tmp_path, killed, where):
 
 def test_the_seed_decides_and_the_log_and_checkpoints_do_not(run, tmp_path):
     one, _ = run(tmp_path / "a")
-    two, _ = run(tmp_path / "b", log_every=5, save_every=100)
+    two, _ = run(tmp_path / "b", log_every=5, save_every=100, monitor={"every": 7})
     other, _ = run(tmp_path / "c", seed=4)
     assert same(one, two) and not same(one, other)
-    assert [line["step"] for line in read_log(tmp_path / "b")] == [5, 10, 12]
+    lines = read_log(tmp_path / "b")
+    assert [line["step"] for line in lines] == [1, 5, 7, 10, 12]
+    assert [line["step"] for line in lines if "monitor" in line] == [1, 7, 12]
 
 
 def test_steps_end_a_run_inside_an_epoch(run, tmp_path):
@@ -120,7 +121,7 @@ def test_steps_end_a_run_inside_an_epoch(run, tmp_path):
 def test_a_finished_run_is_left_alone(run, tmp_path):
     run(tmp_path)
     before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir() if p.name != "lock"}
-    _, summary = run(tmp_path, save_every=7, device="cpu")
+    _, summary = run(tmp_path, save_every=7, device="cpu", monitor={"every": 0})
     assert summary.already_done and summary.steps == 12 and summary.loss == read_log(tmp_path)[-1]["loss"]
     after = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir() if p.name != "lock"}
     assert before == after
@@ -223,6 +224,7 @@ def test_what_the_method_is_given_at_each_step(toys, tmp_path):
     from counterpoint.core.method import MethodConfig
     from counterpoint.train.config import TrainConfig
     from counterpoint.train.loop import fit, fresh
+    from counterpoint.train.monitor import MonitorConfig
     from counterpoint.train.optim import rate
 
     method, drawn, kept = fresh(MethodConfig.from_dict({"kind": "toy_pair"}), 0), [], []
@@ -231,7 +233,7 @@ def test_what_the_method_is_given_at_each_step(toys, tmp_path):
         1
     ]
     method.after_step = lambda at, given: (kept.append(given["z"]), after_step(at, given))
-    config = TrainConfig(epochs=2, batch=2, accumulate=2)
+    config = TrainConfig(epochs=2, batch=2, accumulate=2, monitor=MonitorConfig(every=0))
     fit(method, toys.Patches(), config, tmp_path)
     assert len(drawn) == len({*drawn}) == 10  # 5 batches an epoch
     assert [len(z) for z in kept] == [4, 4, 2, 4, 4, 2]

@@ -8,7 +8,16 @@ import torch
 from counterpoint.core.errors import InputError
 from counterpoint.core.rng import generator
 from counterpoint.views import presets
-from counterpoint.views.presets import BYOLCrops, DINOCrops, MoCoCrops, Preset, SimCLRCrops, SwAVCrops
+from counterpoint.views.presets import (
+    BYOLCrops,
+    CACRCrops,
+    DINOCrops,
+    ManyCrops,
+    MoCoCrops,
+    Preset,
+    SimCLRCrops,
+    SwAVCrops,
+)
 
 BATCH = {"image": torch.rand(6, 3, 20, 20, generator=generator(1)), "id": torch.arange(6)}
 ALL = [c for c in vars(presets).values() if inspect.isclass(c) and issubclass(c, Preset) and c is not Preset]
@@ -17,7 +26,7 @@ ALL = [c for c in vars(presets).values() if inspect.isclass(c) and issubclass(c,
 @pytest.mark.parametrize("preset", ALL, ids=lambda p: p.__name__)
 def test_presets_are_at_hand_at_any_size(preset):
     views = preset(size=16).build()(BATCH, generator(0))
-    assert views[0].x.shape == (6, 3, 16, 16) and len(views) in (2, 8, 10)
+    assert views[0].x.shape == (6, 3, 16, 16) and len(views) in (2, 4, 5, 8, 10)
     assert preset.from_dict(preset(flip=0.0).to_dict()) == preset(flip=0.0)
 
 
@@ -41,6 +50,9 @@ def test_presets_are_those_of_the_papers():
     (simclr,), (moco,) = SimCLRCrops(blur=0.5).crops(), MoCoCrops().crops()
     assert (simclr.area, moco.area, simclr.count, moco.count) == ((0.08, 1.0), (0.2, 1.0), 2, 2)
     assert simclr.blur == 0.5 and simclr.amounts == (0.4, 0.4, 0.4, 0.1)
+    (many,), (cacr,) = ManyCrops(count=3).crops(), CACRCrops().crops()
+    assert (many.count, many.area, many.amounts) == (3, simclr.area, simclr.amounts)
+    assert (cacr.count, cacr.area, cacr.jittered, cacr.amounts) == (5, (0.2, 1.0), 1.0, (0.4,) * 4)
 
 
 def test_a_wrong_setting_is_refused_in_a_sentence():

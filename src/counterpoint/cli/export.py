@@ -72,7 +72,7 @@ def _written(args: Args, run: str, file: Path) -> tuple[dict[str, Any], int]:
         role = one_role(networks, args.role)
         networks = {role: networks[role]}
     done = exported(networks, out, about(file), args.size)
-    images = f" of images, {done.sizes}" if done.sizes else ""
+    images = f", for images of {done.sizes}" if done.sizes else ""
     say(f"{out}: {', '.join(networks)}{images}")
     say(
         f"largest difference to the network on {len(done.checked)} random batches: {done.difference:.2g} "

@@ -85,7 +85,8 @@ def _train(args: Any) -> tuple[dict[str, Any], int]:
     say(f"use it with: counterpoint {use}")
     answer = {
         "run": args.out, "networks": done.networks, "steps": done.steps, "loss": done.loss,
-        "resumed_from": done.resumed_from, "seconds": time.perf_counter() - start, **ready.answer,
+        "resumed_from": done.resumed_from, "seconds": time.perf_counter() - start,
+        "warnings": done.warnings, **ready.answer,
     }  # fmt: skip
     return plain(answer), 0
 

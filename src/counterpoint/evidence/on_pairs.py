@@ -19,7 +19,8 @@ from counterpoint.core.method import Method, MethodConfig
 from counterpoint.core.networks import load_networks
 from counterpoint.data.aligned import AlignedPatches, read_aligned
 from counterpoint.data.read import read_image
-from counterpoint.metrics.geometry import alignment, effective_rank, spectrum, uniformity
+from counterpoint.metrics.geometry import alignment, by_position, effective_rank, spectrum, uniformity
+from counterpoint.metrics.similarity import compared
 from counterpoint.registration.protocol import Images, Level, drawn_trials
 from counterpoint.registration.register import register
 from counterpoint.registration.scoring import score, summary
@@ -77,7 +78,7 @@ class OnPairs:
 
         "success", "success 1" …, "median" (px), "cpu" (s a pair); of every tap "rank" (effective rank of the
         features of single positions), "rank, maps" (of whole maps) and "alive" (share of the dimensions);
-        "alignment" and "uniformity" of the output, "likeness" (correlation of partner maps).
+        "alignment" and "uniformity" of the output; "partner mse", "partner ssim", "partner correlation".
         """
         networks = load_networks(run)
         patch = (self.patch, self.patch) if self.patch else None
@@ -123,17 +124,15 @@ def described(features: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
         found[f"{tap} rank"] = fmean(ranks)
         found[f"{tap} rank, maps"] = fmean(effective_rank(maps.flatten(1)) for maps in by_role.values())
         found[f"{tap} alive"] = fmean(float((s > ALIVE * s[0]).double().mean()) for s in spectra)
-    fixed, moving = (maps.flatten(1) for maps in features[OUTPUT].values())
-    found["alignment"] = alignment(fixed, moving)
-    found["uniformity"] = uniformity(torch.cat((fixed, moving)))
-    found["likeness"] = fmean(float(torch.corrcoef(torch.stack(p))[0, 1].nan_to_num())
-                              for p in zip(fixed, moving, strict=True))  # fmt: skip
-    return found
+    fixed, moving = features[OUTPUT].values()
+    found["alignment"] = alignment(fixed.flatten(1), moving.flatten(1))
+    found["uniformity"] = uniformity(torch.cat((fixed, moving)).flatten(1))
+    return found | {f"partner {name}": value for name, value in compared(fixed, moving).items()}
 
 
 def positions(maps: Tensor) -> Tensor:
     """(N, D): the features of at most ``POSITIONS`` positions, evenly taken, of maps (K, D, h, w)."""
-    rows = maps.movedim(1, -1).flatten(0, -2)
+    rows = by_position(maps)
     return rows[:: max(1, len(rows) // POSITIONS)]
 
 

@@ -12,6 +12,7 @@ import torch
 from counterpoint.core.networks import load_networks
 from counterpoint.evidence.on_pairs import OUTPUT, positions
 from counterpoint.evidence.study import Answer, Plan
+from counterpoint.metrics.cka import linear_cka
 from counterpoint.metrics.geometry import spectrum
 from counterpoint.metrics.intervals import bootstrap_mean
 from counterpoint.metrics.layout import mds, pca
@@ -93,16 +94,23 @@ def _expectations(page: Page, answer: Answer) -> None:
 
 def _features(page: Page, plan: Plan, answer: Answer) -> None:
     """Collapse, and where the representations lie, of the first seed's networks."""
-    ends = ("alignment", "uniformity", "likeness", "rank", "rank, maps", "alive")
+    ends = ("alignment", "uniformity", "rank", "rank, maps", "alive", "mse", "ssim", "correlation")
     metrics = [m for m in answer.seeds[0][next(iter(plan.arms))] if m.endswith(ends)]
     page.section(
         "How the features lie",
         "Rank: effective rank of the features of single positions, or of whole maps; alive: share of the "
-        "dimensions whose singular value exceeds 10⁻⁴ of the largest. Likeness: correlation of partner maps.",
+        "dimensions whose singular value exceeds 10⁻⁴ of the largest. Partner: both maps compared.",
     )
     page.table(("arm", *metrics), [(arm, *(f"{fmean(s[arm][m] for s in answer.seeds):.3g}" for m in metrics))
                                    for arm in plan.arms])  # fmt: skip
     seen = {arm: _maps(plan, arm) for arm in plan.arms}
+    first = next(iter(seen))
+    page.section("Likeness of layers", f"Linear CKA, debiased, with {first}, by position, of the first seed.")
+    page.table(
+        ("arm", *(f"{tap}, {role}" for tap in plan.study.taps for role in seen[first][tap])),
+        [(arm, *(f"{_alike(of[tap][role], seen[first][tap][role]):.2f}"
+                 for tap in plan.study.taps for role in of[tap])) for arm, of in seen.items()],
+    )  # fmt: skip
     page.figures(
         [
             (
@@ -110,7 +118,7 @@ def _features(page: Page, plan: Plan, answer: Answer) -> None:
                 spectra({arm: spectrum(positions(of[tap][role])).tolist() for arm, of in seen.items()}),
             )
             for tap in plan.study.taps
-            for role in seen[next(iter(seen))][tap]
+            for role in seen[first][tap]
         ]
     )
     for tap in (OUTPUT, *plan.study.taps):
@@ -121,13 +129,16 @@ def _features(page: Page, plan: Plan, answer: Answer) -> None:
             "control, the two principal directions of the first arm.",
         )
         pictures = [(arm, _layout(of[tap], "mds")) for arm, of in seen.items()]
-        first = next(iter(seen))
         page.figures([*pictures, (f"{first}, principal directions", _layout(seen[first][tap], "pca"))])
 
 
 def _maps(plan: Plan, arm: str) -> dict[str, dict[str, torch.Tensor]]:
     job = plan.job(arm)
     return job.bench.features(load_networks(job.run), getattr(job.method, "size", 0), job.taps)
+
+
+def _alike(maps: torch.Tensor, others: torch.Tensor) -> float:
+    return linear_cka(positions(maps), positions(others), debiased=True)
 
 
 def _layout(by_role: Mapping[str, torch.Tensor], how: str) -> bytes:

@@ -53,7 +53,7 @@ class Sizes:
         height, width = self.least
         if not self.step:
             return f"{height} × {width} pixels only"
-        return f"any from {height} × {width} pixels on" + (
+        return f"any size from {height} × {width} pixels on" + (
             f", in multiples of {self.step}" if self.step > 1 else ""
         )
 

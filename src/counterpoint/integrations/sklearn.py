@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields, replace
@@ -86,6 +87,8 @@ class ContrastiveEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on images; ``y``, (N,) classes of any type, is read by methods that need labels alone.
 
+        Warns if the features collapsed on the way.
+
         Raises:
             InputError: images, labels or settings that cannot be trained with.
             WorkError: training failed.
@@ -108,6 +111,8 @@ class ContrastiveEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             log = read_log(done.folder)
             # Read back, because a run that was finished before trains nothing.
             self.encoder_, self._about = load_networks(done.networks)[ROLE], read_about(done.networks)
+        for sentence in done.warnings:
+            warnings.warn(sentence, UserWarning, stacklevel=2)
         self.n_iter_, self.loss_curve_ = done.steps, [line["loss"] for line in log]
         self._check_tap()
         return self

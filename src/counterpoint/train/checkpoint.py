@@ -19,8 +19,8 @@ from counterpoint.core.tensors import read_tensors, write_tensors
 
 FILE = "checkpoint.safetensors"
 FORMAT = "counterpoint-checkpoint-1"
-FREE = frozenset({"train.save_every", "train.log_every", "train.device"})
-"""Settings that may change within a run, because its result does not depend on them."""
+FREE = ("train.save_every", "train.log_every", "train.device", "train.monitor")
+"""Settings, or tables of them, that may change within a run, because its result does not depend on them."""
 
 
 class Stateful(Protocol):
@@ -94,7 +94,8 @@ def load(path: Path, state: State, settings: Mapping[str, Any]) -> int:
 
 def require_same(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """Raise an ``InputError`` that names the settings in which two runs differ, but for those in ``FREE``."""
-    found = {key: pair for key, pair in _differing(theirs, ours).items() if key not in FREE}
+    free = tuple(f"{key}." for key in FREE)
+    found = {k: pair for k, pair in _differing(theirs, ours).items() if not f"{k}.".startswith(free)}
     if found:
         named = ", ".join(f"{key} (there {a!r}, now {b!r})" for key, (a, b) in found.items())
         raise InputError(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from counterpoint.core.config import Config
 from counterpoint.core.errors import InputError
+from counterpoint.train.monitor import MonitorConfig
 from counterpoint.train.optim import OptimConfig
 
 
@@ -36,6 +37,8 @@ class TrainConfig(Config):
     """Updates between checkpoints; one more is written at the end."""
     log_every: int = 1
     """Updates between lines of the log; the last update always has one."""
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    """What is asked of the features while training goes on; the weights do not depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a CUDA device if there is one."""
 

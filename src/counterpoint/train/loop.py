@@ -35,7 +35,8 @@ from counterpoint.core.types import Batch, Progress
 from counterpoint.train import checkpoint
 from counterpoint.train.bar import bar
 from counterpoint.train.config import TrainConfig
-from counterpoint.train.record import Run, open_run
+from counterpoint.train.monitor import Monitor
+from counterpoint.train.record import LOG, Run, open_run, read_log
 from counterpoint.train.step import Update
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class RunSummary:
     """The update after which this call went on; 0 if it began."""
     already_done: bool
     """Whether the run was finished before this call, which then did nothing."""
+    warnings: tuple[str, ...] = ()
+    """What the monitor warned of in the whole run."""
 
 
 def fresh(config: MethodConfig, seed: int) -> Method:
@@ -102,13 +105,14 @@ def fit(
     per_epoch, steps = length(method, data, config)
     networks = encoders(method)
     fabric = _fabric(config)
+    monitor = Monitor(method, data, config.monitor, config.batch, config.seed)
     described = {"samples": len(data), **(about or {})}
     settings = {"method": method.config.to_dict(), "train": config.to_dict(), "data": described}
     settings = json.loads(json.dumps(settings))  # as it will be read back
     with open_run(folder, settings, config.seed, resume=resume) as run:
         if run.finished:
             loss = read_about(run.networks)["loss"]
-            return RunSummary(run.folder, run.networks, steps, loss, steps, already_done=True)
+            return RunSummary(run.folder, run.networks, steps, loss, steps, True, _warnings(run))
         fabric.to_device(method)
         method.train()
         update = Update(fabric, method, config)
@@ -116,9 +120,10 @@ def fit(
         done = checkpoint.load(run.checkpoint, state, settings) if run.checkpoint.is_file() else 0
         start = Progress(done, steps, done // per_epoch, math.ceil(steps / per_epoch))
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            loss = _train(update, data, run, state, start, per_epoch, report, progress).get("loss", math.nan)
+            line = _train(update, data, run, state, start, per_epoch, monitor, report, progress)
+        loss = line.get("loss", math.nan)
         save_networks(run.networks, networks, {"steps": steps, "loss": loss, **settings})
-        return RunSummary(run.folder, run.networks, steps, loss, done, already_done=False)
+        return RunSummary(run.folder, run.networks, steps, loss, done, False, _warnings(run))
 
 
 def _train(
@@ -128,31 +133,41 @@ def _train(
     state: checkpoint.State,
     start: Progress,
     per_epoch: int,
+    monitor: Monitor,
     report: Report | None,
     progress: bool,
 ) -> dict[str, Any]:
     """Make the updates from ``start`` on; returns the last line of the log."""
     config = update.config
-    line = (run.rewind(start.step) or [{"seconds": 0.0}])[-1]
+    kept = run.rewind(start.step)
+    monitor.recall(kept)
+    line = (kept or [{"seconds": 0.0}])[-1]
     began = time.monotonic() - line["seconds"]
     with interruptible() as interrupted, bar(start.steps, start.step, shown=progress) as show:
         for at, batches in _schedule(data, config, start, per_epoch):
             if at.step == at.epoch * per_epoch:
                 seed_all(config.seed, "epoch", at.epoch)
                 update.method.before_epoch(at, partial(embed_all, update, data, at.epoch))
-            line = update(batches, at) | {"seconds": round(time.monotonic() - began, 3)}
+            line = update(batches, at) | monitor(update.fabric, at)
+            line["seconds"] = round(time.monotonic() - began, 3)
             done, stop = at.step + 1, interrupted()
-            if done % config.log_every == 0 or done == at.steps:
+            if done % config.log_every == 0 or done == at.steps or "monitor" in line:
                 run.write(line)
             if done % config.save_every == 0 or done == at.steps or stop:
                 run.sync()
                 checkpoint.save(run.checkpoint, state, done, run.settings)
-            show(done, line["loss"])
+            show(done, line["loss"], line.get("collapse", {}).values())
             if report is not None:
                 report(at, line)
             if stop:
                 break
     return line
+
+
+def _warnings(run: Run) -> tuple[str, ...]:
+    """All that the monitor warned of."""
+    log = read_log(run.folder) if (run.folder / LOG).is_file() else []
+    return tuple(said for line in log for said in line.get("collapse", {}).values())
 
 
 def _schedule(

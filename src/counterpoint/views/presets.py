@@ -55,6 +55,34 @@ class SimCLRCrops(Preset):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ManyCrops(Preset):
+    """Any number of crops by SimCLR's law (arXiv:2002.05709), as multi-view losses take them."""
+
+    count: int = 4
+    """How many crops of every sample."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """One set of ``count``."""
+        (two,) = SimCLRCrops(size=self.size, strength=self.strength, flip=self.flip).crops()
+        return (replace(two, count=self.count),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CACRCrops(Preset):
+    """CACR's query and its four positives (arXiv:2105.03746, section 4.1): every crop is jittered."""
+
+    count: int = 5
+    """How many crops of every sample."""
+    strength: float = 1.0
+    """How strongly colors are jittered; 0 turns jitter off."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """One set of ``count``."""
+        law = Crops(jitter=(0.4, 0.4, 0.4, 0.4), jittered=1.0, strength=self.strength, flip=self.flip)
+        return (replace(law, count=self.count, size=self.size),)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MoCoCrops(Preset):
     """MoCo v2's two crops (arXiv:2003.04297), SimSiam's too (arXiv:2011.10566, section 3)."""
 
