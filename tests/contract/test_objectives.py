@@ -14,7 +14,14 @@ from torch import Tensor
 
 import counterpoint.objectives
 from counterpoint.core.types import Pairs, Progress
-from counterpoint.objectives import assignment, contrastive, reconstruction, redundancy, regression
+from counterpoint.objectives import (
+    assignment,
+    contrastive,
+    multiview,
+    reconstruction,
+    redundancy,
+    regression,
+)
 from counterpoint.objectives.precision import wide
 from counterpoint.objectives.supervision import Supervised, Supervision
 from counterpoint.pairs.hard import far_positives
@@ -70,6 +77,10 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "contrastive info_nce_streamed": lambda a, b: contrastive.info_nce_streamed(a, b, TAU, both=True),
     "contrastive l1": lambda a, b: contrastive.info_nce(contrastive.l1_logits(a, b, TAU), crossed(a)),
     "contrastive mse": lambda a, b: contrastive.info_nce(contrastive.mse_logits(a, b, TAU), crossed(a)),
+    "multiview mv_info_nce": lambda a, b: multiview.mv_info_nce(torch.stack([a, b, a + b]), TAU),
+    "multiview mv_dhel": lambda a, b: multiview.mv_dhel(torch.stack([a, b, a + b]), TAU),
+    "multiview averaged": lambda a, b: multiview.averaged(torch.stack([a, b]), TAU),
+    "multiview poly_view": lambda a, b: multiview.poly_view(torch.stack([a, b, a + b]), TAU),
     "supervision": supervised,
     "regression": regression.cosine_regression,
     "redundancy barlow": redundancy.barlow,

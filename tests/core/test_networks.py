@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from counterpoint.core.errors import InputError, WorkError
-from counterpoint.core.networks import FILE, about, load_networks, save_networks
+from counterpoint.core.networks import FILE, FORMAT, about, load_networks, save_networks
+from counterpoint.core.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -102,3 +103,12 @@ def test_about_refuses_what_loading_refuses(tmp_path):
 def test_a_place_that_cannot_be_written_to_is_said(tiny, tmp_path):
     with pytest.raises(WorkError, match="could not be written: No such file"):
         save_networks(tmp_path / "none" / FILE, {"image": tiny.Config().build()})
+
+
+def test_a_file_cannot_ask_for_a_download(saved):
+    folder, _ = saved
+    tensors, header = read_tensors(folder / FILE, FORMAT)
+    header["networks"]["fixed"]["pretrained"] = True
+    write_tensors(folder / FILE, tensors, FORMAT, header)
+    with pytest.raises(InputError, match="fixed: expected settings that download nothing"):
+        load_networks(folder)

@@ -234,3 +234,15 @@ def test_the_real_library_is_spoken_to_in_its_own_words(library):
     name, options = REAL[library]
     net = build(library, name, channels=2, options=options).eval()
     assert net.taps and net(torch.rand(2, 2, 16, 16)).shape[:2] == (2, net.out_dim)
+
+
+@pytest.mark.parametrize(
+    "name", ["trust_remote_code", "pretrained_url", "pretrained", "weights", "checkpoint_path", "cache_dir"]
+)
+def test_no_argument_fetches_weights_or_code(name):
+    with pytest.raises(InputError, match=f"no argument that fetches weights or code, found '{name}'"):
+        Foreign.Config(options=f"{{{name}: x}}")
+
+
+def test_arguments_that_merely_sound_so_are_let_through():
+    Foreign.Config(options="{drop_path: 0.1, patch_size: 4, use_checkpoint: true, class_token: false}")

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from torch import Tensor, nn
 
 from counterpoint.core.encoder import Encoder, EncoderConfig, tapped
 from counterpoint.core.errors import InputError
+
+
+FETCHING = re.compile(r"pretrain|remote_code|auto_map|checkpoint_path|weights$|(^|_)(url|file|dir)$", re.IGNORECASE)
+"""Names of arguments that download or open something, or run what was downloaded. Settings come with files
+of networks, and opening such a file must do neither."""
 
 
 class Foreign(Encoder):
@@ -162,6 +168,11 @@ def _options(text: str) -> dict[str, Any]:
         options = None
     if not isinstance(options, dict):
         raise InputError(f"foreign.options: expected YAML such as '{{depth: 2}}', found {text!r}")
+    for name in options:
+        if FETCHING.search(str(name)):
+            raise InputError(
+                f"foreign.options: expected no argument that fetches weights or code, found {name!r}"
+            )
     return options
 
 
