@@ -77,8 +77,8 @@ class Budget:
     """Channels of the first layer of the ConvNet."""
 
     def of(self, method: str) -> Budget:
-        """MAE learns slowly, and its one view costs little: twice as many epochs."""
-        return replace(self, epochs=2 * self.epochs) if method == "mae" else self
+        """MAE learns slowly, and its one view costs little: three times as many epochs."""
+        return replace(self, epochs=3 * self.epochs) if method == "mae" else self
 
 
 METHODS = (
@@ -137,7 +137,14 @@ def recipe(method: str, data: Set, budget: Budget) -> MethodConfig:
     size, shown = data.size, {"size": data.size, "flip": data.flip}
     if method == "mae":
         vit = ViT.Config(
-            channels=data.channels, size=size, patch=4, dim=64, depth=2, heads=4, positions="sincos", pool="mean"
+            channels=data.channels,
+            size=size,
+            patch=size // 4,
+            dim=64,
+            depth=2,
+            heads=4,
+            positions="sincos",
+            pool="mean",
         )
         return mae.MAE.Config(encoder=vit, decoder=48, decoder_depth=1, decoder_heads=4, flip=data.flip)
     made: dict[str, Any] = {

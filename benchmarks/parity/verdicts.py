@@ -81,7 +81,7 @@ def markdown(results: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str]
         parts.append(f"## {titles[name]}\n")
         parts.append(
             f"{c['train']} images to train on, {c['test']} to be judged on; {c['epochs']} epochs (MAE "
-            f"{2 * c['epochs']}) of batches of {c['batch']}; seeds {', '.join(map(str, result['seeds']))}. An "
+            f"{3 * c['epochs']}) of batches of {c['batch']}; seeds {', '.join(map(str, result['seeds']))}. An "
             f"untrained network: {_untrained(result['rows'])}.\n"
         )
         parts.append(_table(result["rows"]))

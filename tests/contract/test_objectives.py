@@ -21,6 +21,7 @@ from counterpoint.objectives import (
     reconstruction,
     redundancy,
     regression,
+    uniformity,
 )
 from counterpoint.objectives.precision import wide
 from counterpoint.objectives.supervision import Supervised, Supervision
@@ -81,6 +82,7 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "multiview mv_dhel": lambda a, b: multiview.mv_dhel(torch.stack([a, b, a + b]), TAU),
     "multiview averaged": lambda a, b: multiview.averaged(torch.stack([a, b]), TAU),
     "multiview poly_view": lambda a, b: multiview.poly_view(torch.stack([a, b, a + b]), TAU),
+    "uniformity": lambda a, b: uniformity.decoupled_uniformity(uniformity.centers(torch.stack([a, b]))),
     "supervision": supervised,
     "regression": regression.cosine_regression,
     "redundancy barlow": redundancy.barlow,

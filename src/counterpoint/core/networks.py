@@ -46,7 +46,8 @@ def load_networks(path: Path | str) -> dict[str, Encoder]:
     try:
         networks = {}
         for role, settings in header["networks"].items():
-            if settings.get("pretrained"):  # never saved so: the weights stand in the file
+            # Never saved so: the weights stand in the file.
+            if isinstance(settings, dict) and settings.get("pretrained"):
                 raise InputError(f"{file}: {role}: expected settings that download nothing, found pretrained")
             with torch.random.fork_rng(devices=[]):  # reading a file must not move the caller's generator
                 network = EncoderConfig.from_dict(settings, f"{file}: {role}").build()

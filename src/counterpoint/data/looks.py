@@ -28,7 +28,7 @@ def rendered(scene: Scenes, rng: torch.Generator) -> Tensor:
     x = _looked_up(table, level)
     x = x + _looked_up(_energies(n, rng), level) * _texture(n, side, rng)
     x = _mixed(x, _edges(x), 0.12, rng)
-    x = _mixed(x, _faded(x, rng), 0.25, rng)
+    x = _mixed(x, _faded(x, rng), 0.2, rng)
     x = _blurred(x, spread(0.3, 2.5, n, rng=rng))
     x = _coarse(x, rng)
     x = _ranged(x)
@@ -75,7 +75,7 @@ def _tables(b: int, smooth: Tensor, rng: torch.Generator) -> Tensor:
 def _energies(n: int, rng: torch.Generator) -> Tensor:
     """(n, LEVELS) deviation of the texture of every level; most have little."""
     energy = torch.rand(n, LEVELS, generator=rng) ** 3
-    return energy * (torch.rand(n, 1, generator=rng) ** 2) * 0.5
+    return energy * (torch.rand(n, 1, generator=rng) ** 2) * 0.35
 
 
 def _looked_up(table: Tensor, level: Tensor) -> Tensor:
@@ -140,8 +140,8 @@ def _noisy(x: Tensor, rng: torch.Generator) -> Tensor:
     white = torch.randn(x.shape, generator=rng)
     fine = _blurred(white, spread(0.2, 1.2, n, rng=rng))
     fine = fine / fine.std((1, 2), keepdim=True)
-    x = x * (1 + strength(0.25, 0.6) * fine)
-    return x + (strength(0.7, 0.2) + strength(0.25, 0.3) * x.clamp(min=0).sqrt()) * fine.roll(7, 1)
+    x = x * (1 + strength(0.25, 0.5) * fine)
+    return x + (strength(0.7, 0.15) + strength(0.25, 0.2) * x.clamp(min=0).sqrt()) * fine.roll(7, 1)
 
 
 def _ranged(x: Tensor, share: float = 0.0) -> Tensor:

@@ -93,7 +93,7 @@ def read_pairs(path: Path | str, pattern: str | None = None) -> PairList:
     two = chosen if len(chosen) == 2 else inside
     if len(two) != 2:
         found = ", ".join(p.name for p in inside) or "none"
-        raise InputError(f"{path}: expected pairs.csv, or two folders of images in it, found folders: {found}")
+        raise InputError(f"{path}: expected pairs.csv or two folders of images in it, found folders: {found}")
     found = pair_folders(two[0], two[1], pattern)
     return replace(found, how=f"{two[0].name} (fixed) with {two[1].name} (moving), {found.how}")
 

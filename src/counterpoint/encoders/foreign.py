@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from counterpoint.core.encoder import Encoder, EncoderConfig, tapped
 from counterpoint.core.errors import InputError
 
-
-FETCHING = re.compile(r"pretrain|remote_code|auto_map|checkpoint_path|weights$|(^|_)(url|file|dir)$", re.IGNORECASE)
+FETCHING = re.compile(r"pretrain|remote_code|auto_map|checkpoint_path|weights$|(^|_)(url|file|dir)$", re.I)
 """Names of arguments that download or open something, or run what was downloaded. Settings come with files
 of networks, and opening such a file must do neither."""
 

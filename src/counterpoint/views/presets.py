@@ -60,11 +60,13 @@ class ManyCrops(Preset):
 
     count: int = 4
     """How many crops of every sample."""
+    area: tuple[float, float] = (0.08, 1.0)
+    """Smallest and largest share of the sample's area that a crop shows; near 1 for weak augmentation."""
 
     def crops(self) -> tuple[Crops, ...]:
         """One set of ``count``."""
         (two,) = SimCLRCrops(size=self.size, strength=self.strength, flip=self.flip).crops()
-        return (replace(two, count=self.count),)
+        return (replace(two, count=self.count, area=self.area),)
 
 
 @dataclass(frozen=True, kw_only=True)

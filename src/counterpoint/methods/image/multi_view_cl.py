@@ -61,7 +61,7 @@ class MultiViewCL(Method):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.objective = FORMS[config.form]
+        self.form, self.temperature = config.form, config.temperature
         self.views = config.views.build()
         self.encoder = config.encoder.build()
         width = self.encoder.out_dim
@@ -71,7 +71,7 @@ class MultiViewCL(Method):
         """The chosen form, mean over images."""
         z = self.projector(self.encoder(torch.cat([v.x for v in views])))
         stacked = z.view(len(views), -1, z.shape[1])
-        return Terms({self.config.form: self.objective(stacked, self.config.temperature)})
+        return Terms({self.form: FORMS[self.form](stacked, self.temperature)})
 
     def network(self, role: str) -> Encoder:
         """The encoder, role "image": (B, C, H, W) → (B, out_dim)."""

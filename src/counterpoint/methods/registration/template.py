@@ -76,14 +76,8 @@ class Template(Method):
         self.apart, self.points, self.side = config.apart, config.points, config.size // 2
         if config.spin and self.encoders["shared"].out_dim % 2:
             raise InputError("spin: expected a network with an even number of output channels")
-        self.views = Windows(
-            ("fixed", "moving"),
-            config.size,
-            turn=config.turn,
-            tilt=config.tilt,
-            zoom=config.zoom,
-            spin=config.spin,
-        )
+        drawn = {"turn": config.turn, "tilt": config.tilt, "zoom": config.zoom}
+        self.views = Windows(("fixed", "moving"), config.size, **drawn, spin=config.spin)
         start = (self.views.tile - self.side) // 2
         self.middle = slice(start, start + self.side)
 
