@@ -67,6 +67,18 @@ def tapped(network: nn.Module, at: Sequence[str]) -> Iterator[dict[str, Tensor]]
             hook.remove()
 
 
+@contextmanager
+def evaluation(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is in the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
 def each_size(network: Callable[[Tensor], Tensor], images: Sequence[Tensor]) -> list[Tensor]:
     """Features of several batches (B_i, C, H_i, W_i): those of one size go through the network together.
 

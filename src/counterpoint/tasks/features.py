@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.core.data import Data
-from counterpoint.core.encoder import tapped
+from counterpoint.core.encoder import evaluation, tapped
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import aside, output_folder
 from counterpoint.core.task import Networks, TaskConfig
@@ -139,14 +139,8 @@ def writer(path: Path | str) -> Callable[[Embedded], None]:
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluation(network), torch.no_grad():
+        yield
 
 
 def device(network: nn.Module) -> torch.device:

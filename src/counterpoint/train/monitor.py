@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from counterpoint.core.config import Config
 from counterpoint.core.data import Data
+from counterpoint.core.encoder import evaluation
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.method import Method
 from counterpoint.core.rng import generator
@@ -128,7 +129,7 @@ class Monitor:
             self._batches = list(islice(batches, math.ceil(self.config.samples / self.size)))
         features: dict[str, list[Tensor]] = {}
         cuda = [fabric.device] if fabric.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda), _evaluating(self.method):
+        with torch.random.fork_rng(devices=cuda), evaluation(self.method):
             for number, batch in enumerate(self._batches):
                 rng = generator(self.seed, "monitor", "views", number)
                 views = self.method.views(fabric.to_device(batch), rng)
@@ -256,18 +257,6 @@ def _read(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Tensor]]]
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is in the mode it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _readings(name: str, z: Tensor, samples: int) -> list[tuple[str, Tensor]]:
