@@ -133,7 +133,7 @@ def described(features: Mapping[str, Mapping[str, Tensor]]) -> dict[str, float]:
 def positions(maps: Tensor) -> Tensor:
     """(N, D): the features of at most ``POSITIONS`` positions, evenly taken, of maps (K, D, h, w)."""
     rows = by_position(maps)
-    return rows[:: max(1, len(rows) // POSITIONS)]
+    return rows[:: -(-len(rows) // POSITIONS)]
 
 
 def _tiles(images: list[np.ndarray], size: int, most: int) -> np.ndarray:
