@@ -1,8 +1,8 @@
 """lightly's training: its losses, heads, memory banks and transforms, wired as its example code does.
 
-Source: lightly 1.6.0, ``examples/pytorch/*.py``; for the queue-free SwAV with frozen prototypes, and for DINO's
-teacher temperature, ``benchmarks/imagenet/resnet50``. The network, the optimizer and the schedule are the
-benchmark's. Momenta go up by a half cosine from update to update; MoCo's stays, as in its paper.
+Source: lightly 1.6.0, ``examples/pytorch/*.py``; for SwAV's frozen prototypes and DINO's constant teacher
+temperature ``benchmarks/imagenet/resnet50``. The network, the optimizer and the schedule are the benchmark's.
+Momenta go up by a half cosine from update to update; MoCo's stays, as in its paper.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Our methods beside lightly's and solo-learn's own training of the same methods: same task, same judges.
 
-    python benchmarks/parity/run.py --data digits --seeds 3 --peer-python .venv-parity/bin/python -o runs/parity
+    python benchmarks/parity/run.py --from DIR --peer-python .venv-parity/bin/python -o runs/parity
     python benchmarks/parity/run.py --collect -o runs/parity     # results/*.json from what is there
     python benchmarks/parity/run.py --markdown                   # docs/results-parity.md from results/*.json
 
-Every cell (library, method, data set, seed) is written as it is finished: run the same command again to go on.
+Every cell (library, method, data set, seed) is written as it is finished: the same command again goes on.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def prepared(name: str, folder: Path | None, out: Path) -> Path:
         entries["classes"] = np.array(read.classes)
     output_folder(path.parent)
     with aside(path) as file:
-        np.savez_compressed(file, **entries)
+        np.savez_compressed(file, **entries)  # pyright: ignore[reportArgumentType]
     return path
 
 
@@ -112,7 +112,7 @@ def collect(name: str, args: argparse.Namespace, budget: Budget) -> None:
         "commits": sorted({cell["commit"] for cell in found.values()}),
         "peers": versions,
     }
-    about = "Accuracy of frozen features: our training beside that of lightly and solo-learn, same task and judges."
+    about = "Accuracy of frozen features: our training beside lightly's and solo-learn's, on the same task."
     seeds = sorted({seed for _, _, seed in found})
     contract.write(name, about, rows, settings, seeds, 0, HERE / "results")
 
@@ -125,7 +125,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
     parser.add_argument("--from", dest="folder", type=Path, help="folder of the data sets")
     parser.add_argument("--peer-python", type=Path, help="Python of the environment of the peers")
-    parser.add_argument("-o", "--out", type=Path, default=Path("runs/parity"), help="cells; a run goes on there")
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("runs/parity"), help="cells; a run goes on there"
+    )
     parser.add_argument("--collect", action="store_true", help="train nothing, write results from the cells")
     parser.add_argument("--markdown", action="store_true", help="write the page from the results")
     for field in fields(Budget):
@@ -134,7 +136,9 @@ def main() -> None:
     budget = Budget(**{f.name: getattr(args, f.name) for f in fields(Budget)})
     if args.markdown:
         made = {name: contract.read(name, HERE / "results") for name in SETS if _there(name)}
-        DOCUMENT.write_text(verdicts.markdown(made, {n: s.title for n, s in SETS.items()}), encoding="utf-8")
+        formulas = contract.read("formulas", HERE / "results")["rows"] if _there("formulas") else []
+        page = verdicts.markdown(made, {n: s.title for n, s in SETS.items()}, formulas)
+        DOCUMENT.write_text(page, encoding="utf-8")
         return
     try:
         for name in args.data:

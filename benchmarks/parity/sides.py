@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -54,12 +56,12 @@ class Pictures(torch.utils.data.Dataset):
 def seeded(seed: int) -> None:
     """Every generator that a peer may draw from."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 -- lightly's blur draws from it
+    np.random.seed(seed)  # lightly's blur draws from it
     torch.manual_seed(seed)
 
 
 def judged(encoder: nn.Module, train: Arrays, test: Arrays) -> dict[str, float]:
-    """Accuracy on the held-out part by nearest neighbors (k = 20) and by a linear probe (ridge, all labels)."""
+    """Accuracy on ``test`` by nearest neighbors (k = 20) and by a linear probe (ridge, all labels)."""
     a, b = features(encoder, train), features(encoder, test)
     return {
         "knn": KNN(KNN.Config()).judge(a, b)["accuracy"],
@@ -74,10 +76,8 @@ def torchvision_without_operators() -> None:
     there is no build of torchvision for a torch without CUDA.
     """
     try:
-        import torchvision  # noqa: F401
+        import_module("torchvision")
     except RuntimeError:
-        import sys
-
         for name in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "FRAGMENT")

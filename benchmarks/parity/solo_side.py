@@ -1,4 +1,4 @@
-"""solo-learn's training: its methods whole, with its heads, losses, queues, hooks and transforms, in a Trainer.
+"""solo-learn's training: its methods whole, with their heads, losses, queues, hooks and transforms.
 
 Source: solo-learn 1.0.6. Only the network (given to it as a backbone), the optimizer and the schedule are the
 benchmark's. Its linear classifier trains alongside, on features without a gradient, as always.
@@ -28,7 +28,7 @@ from counterpoint.data.arrays import Arrays
 from counterpoint.train.optim import OptimConfig, rate
 
 CONV, VIT = "small_resnet", "small_vit"
-"""Names of the backbones; solo-learn chooses heads by what a name holds, and those for a ResNet are wanted."""
+"""Names of the backbones; solo-learn chooses heads by what a name holds: those for a ResNet are wanted."""
 NAMES = {"moco": "mocov2plus", "moco_v3": "mocov3"}
 
 
@@ -51,8 +51,8 @@ def settings(method: str, c: Any) -> dict[str, Any]:
             for name, ours in (("sim", "invariance"), ("var", "variance"), ("cov", "covariance"))
         },
         "swav": {
-            "queue_size": 0, "num_prototypes": getattr(c, "prototypes", 0), "sk_iters": getattr(c, "rounds", 0),
-            "sk_epsilon": getattr(c, "sharpness", 0), "freeze_prototypes_epochs": 1,
+            "queue_size": 0, "num_prototypes": getattr(c, "prototypes", 0), "freeze_prototypes_epochs": 1,
+            "sk_iters": getattr(c, "rounds", 0), "sk_epsilon": getattr(c, "sharpness", 0),
         },
     }  # fmt: skip
     shared = {"proj_hidden_dim": c.hidden, "proj_output_dim": c.dim}
@@ -75,7 +75,14 @@ class Backbone(nn.Module):
 
 def _vit(c: Any) -> nn.Module:
     return MaskedAutoencoderViT(
-        c.size, c.patch, c.channels, c.dim, c.depth, c.heads, c.mlp, norm_layer=partial(nn.LayerNorm, eps=1e-6)
+        c.size,
+        c.patch,
+        c.channels,
+        c.dim,
+        c.depth,
+        c.heads,
+        c.mlp,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
     )
 
 
@@ -106,7 +113,8 @@ def configuration(method: str, config: Any, budget: Any, classes: int) -> Any:
         },
         "max_epochs": budget.epochs,
         "optimizer": {
-            "name": "adam", "batch_size": budget.batch, "lr": budget.lr, "weight_decay": 0, "classifier_lr": 0.1,
+            "name": "adam", "batch_size": budget.batch, "lr": budget.lr, "weight_decay": 0,
+            "classifier_lr": budget.lr,
         },
         "scheduler": {"name": "none"},
         "momentum": {"base_tau": moves, "final_tau": moves if method == "moco" else 1.0, "classifier": False},

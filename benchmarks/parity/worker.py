@@ -1,6 +1,6 @@
 """One library on one data set, in the environment of that library: makes the cells that ``run.py`` asks for.
 
-    python worker.py --library lightly --data digits --arrays data/digits.npz --cells cells --methods simclr ...
+python worker.py --library lightly --data digits --arrays data/digits.npz --cells cells --methods simclr ...
 """
 
 from __future__ import annotations

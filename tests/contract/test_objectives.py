@@ -15,7 +15,9 @@ from torch import Tensor
 import counterpoint.objectives
 from counterpoint.core.types import Pairs, Progress
 from counterpoint.objectives import (
+    adaptive,
     assignment,
+    attraction,
     contrastive,
     multiview,
     reconstruction,
@@ -65,6 +67,13 @@ def supervised(a: Tensor, b: Tensor) -> Tensor:
     return terms(read, pairs, Progress(0, 1, 0, 1))[0]["t l1"]
 
 
+def adapted(a: Tensor, b: Tensor) -> Tensor:
+    z, pairs = torch.cat([a, b]), same_sample(torch.arange(len(a)).repeat(2))
+    temperature = adaptive.pair_temperatures(z, 0.1)
+    loss = contrastive.decoupled(contrastive.cosine_logits(z, z, temperature), pairs)
+    return loss + 0.02 * adaptive.price_of_pairs(temperature, pairs.positive, pairs.negative, a.shape[1])
+
+
 CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "contrastive info_nce": joint(contrastive.info_nce),
     "contrastive sup_con in": joint(lambda x, p: contrastive.sup_con(x, p, "in")),
@@ -83,6 +92,9 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "multiview averaged": lambda a, b: multiview.averaged(torch.stack([a, b]), TAU),
     "multiview poly_view": lambda a, b: multiview.poly_view(torch.stack([a, b, a + b]), TAU),
     "uniformity": lambda a, b: uniformity.decoupled_uniformity(uniformity.centers(torch.stack([a, b]))),
+    "attraction": lambda a, b: attraction.attraction(torch.stack([a, b, a + b])),
+    "attraction repulsion": lambda a, b: attraction.repulsion(torch.stack([a, b])),
+    "adaptive": adapted,
     "supervision": supervised,
     "regression": regression.cosine_regression,
     "redundancy barlow": redundancy.barlow,

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from counterpoint.pairs.candidates import in_batch, joined, mixed, mixed_with_anchor, own, remembered
+from counterpoint.pairs.candidates import (
+    beside,
+    in_batch,
+    joined,
+    mixed,
+    mixed_with_anchor,
+    own,
+    remembered,
+)
+from counterpoint.pairs.ids import same_sample
 
 
 def unit(n: int, seed: int) -> torch.Tensor:
@@ -75,3 +84,11 @@ def test_mixtures_with_the_anchor_are_nearer_to_it_than_what_they_came_from(rows
 def test_the_generator_decides(rows, hard):
     one, again, other = (mixed(rows, hard, 4, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
     assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_own_columns_are_negatives_of_their_row():
+    ids = torch.tensor([3, 5])
+    logits, pairs = beside(torch.ones(2, 2), same_sample(ids, ids), torch.tensor([[7.0], [8.0]]))
+    assert logits.tolist() == [[1, 1, 7], [1, 1, 8]]
+    assert pairs.positive.int().tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert pairs.negative.int().tolist() == [[0, 1, 1], [1, 0, 1]]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from counterpoint.pairs.hard import far_positives, harder, hardest, hardest_positive, semi_hard
+from counterpoint.pairs.hard import far_positives, harder, hardest, hardest_positive, ranked, semi_hard
 
 NEGATIVE = torch.tensor([[0, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 0], [0, 0, 0, 0]]).bool()
 
@@ -38,6 +38,18 @@ def test_hardest_are_the_largest_of_the_negatives(logits, count):
     for i in range(4):
         there = sorted((j for j in range(4) if NEGATIVE[i, j]), key=lambda j, i=i: -logits[i, j].item())
         assert found[i].nonzero()[:, 0].tolist() == sorted(there[:count])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+def test_ranked_names_the_hardest_first_and_only_negatives(logits, count):
+    some = NEGATIVE.clone()
+    some[2:] = torch.tensor([[1, 0, 1, 0], [0, 1, 1, 0]]).bool()
+    found = ranked(logits, some, count)
+    assert found.shape == (4, min(count, 2))  # rows 2 and 3 have but two
+    for i in range(4):
+        there = sorted((j for j in range(4) if some[i, j]), key=lambda j, i=i: -logits[i, j].item())
+        assert found[i].tolist() == there[: found.shape[1]]
+    assert ranked(logits, NEGATIVE, 3).shape == (4, 0)  # one row has none at all
 
 
 def test_hardest_positive_is_the_least_alike(logits):

@@ -1,4 +1,4 @@
-"""Digits behind a loud pattern that says nothing of them, with attributes that do: augmentation is no help."""
+"""Digits behind a loud pattern that says nothing of them, and attributes that do."""
 
 from __future__ import annotations
 

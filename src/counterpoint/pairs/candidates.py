@@ -67,6 +67,22 @@ def joined(*sources: Candidates) -> Candidates:
     )
 
 
+def beside(logits: Tensor, pairs: Pairs, own_negatives: Tensor) -> tuple[Tensor, Pairs]:
+    """Columns for all, and to their right each anchor's own negatives, such as ``mixed`` makes.
+
+    Args:
+        logits: (N, M).
+        pairs: Masks of (N, M).
+        own_negatives: (N, S) logits.
+
+    Returns:
+        (N, M + S) logits and masks.
+    """
+    new = torch.ones_like(own_negatives, dtype=torch.bool)
+    positive = torch.cat([pairs.positive, ~new], 1)
+    return torch.cat([logits, own_negatives], 1), Pairs(positive, torch.cat([pairs.negative, new], 1))
+
+
 @torch.no_grad()
 def mixed(rows: Tensor, hard: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """New negatives between two hard ones each: ``h = normalize(α n_i + (1 − α) n_j)``, α uniform in [0, 1].

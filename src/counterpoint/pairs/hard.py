@@ -46,6 +46,22 @@ def hardest(logits: Tensor, negative: Tensor, count: int) -> Tensor:
 
 
 @torch.no_grad()
+def ranked(logits: Tensor, negative: Tensor, count: int) -> Tensor:
+    """Each row's ``count`` negatives of the largest logits, the hardest first; fewer where a row has fewer.
+
+    Args:
+        logits: (N, M).
+        negative: (N, M) mask. What is not in it is never named: an own earlier embedding, say.
+        count: ≥ 0.
+
+    Returns:
+        (N, H) int64 columns; H is the least of ``count`` and of the negatives of any row.
+    """
+    fewest = int(negative.sum(1).min()) if len(negative) else 0
+    return logits.masked_fill(~negative, -torch.inf).topk(min(count, fewest), dim=1).indices
+
+
+@torch.no_grad()
 def semi_hard(logits: Tensor, negative: Tensor, pool: int, count: int, rng: torch.Generator) -> Tensor:
     """Mask of ``count`` negatives of each row, drawn at random from its ``pool`` hardest.
 

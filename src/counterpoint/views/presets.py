@@ -71,7 +71,7 @@ class ManyCrops(Preset):
 
 @dataclass(frozen=True, kw_only=True)
 class CACRCrops(Preset):
-    """CACR's query and its four positives (arXiv:2105.03746, section 4.1): every crop is jittered."""
+    """CACR's query and four positives (arXiv:2105.03746, its code for CIFAR-10): every crop is jittered."""
 
     count: int = 5
     """How many crops of every sample."""
