@@ -48,7 +48,8 @@ def spectra(values: Mapping[str, Sequence[float]]) -> bytes:
 
     Values of 0 are drawn at the lower edge, 10⁻⁸.
     """
-    figure, ax = _axes(WIDTH, 3.6, "dimension", "singular value / the largest")
+    # The names stand above the chart, one in a row where they are long.
+    figure, ax = _axes(WIDTH, 3.0 + 0.2 * len(values), "dimension", "singular value / the largest")
     styles = ("-", "--", ":", "-.")
     for i, ((name, of), (color, _)) in enumerate(zip(values.items(), _looks(), strict=False)):
         y = np.asarray(of, float)
