@@ -44,7 +44,7 @@ from counterpoint.registration.options import Options
 from counterpoint.registration.prepare import prepare
 from counterpoint.registration.protocol import Images, Trial
 from counterpoint.registration.refine import Kind
-from counterpoint.registration.register import as_image, register
+from counterpoint.registration.register import GENERAL, as_image, register
 from counterpoint.registration.result import Registration
 from counterpoint.registration.scoring import Outcome, score
 from counterpoint.train.config import TrainConfig
@@ -54,6 +54,7 @@ from counterpoint.views.patches import tile_side
 
 Method = Callable[[np.ndarray, np.ndarray], Any]
 TRAINED = "counterpoint, trained"
+ALONE = "general model alone"
 RIVALS = {
     "Mattes, 1 start": mattes.Mattes.Config(iterations=200),
     "Mattes, 1 start, rate 1": mattes.Mattes.Config(iterations=200, rate=1.0),
@@ -66,7 +67,7 @@ RIVALS = {
 }
 SLOW = ("Mattes, 12 starts", "Mattes, 12 starts, rate 1")
 """They take minutes a pair, and are asked the first turn of each only."""
-METHODS = ("counterpoint", TRAINED, "gradients alone", "mutual information alone", *RIVALS)
+METHODS = ("counterpoint", TRAINED, ALONE, "gradients alone", "mutual information alone", *RIVALS)
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "results-registration.md"
 
@@ -111,9 +112,11 @@ def method(name: str, kind: Kind, model: Path | None, planes: Callable[[Images],
         return partial(RIVALS[name].build(), transform=kind)
     if name == "counterpoint":
         return Watched(partial(register, transform=kind))
+    if name == ALONE:
+        return Watched(partial(register, model=GENERAL, transform=kind, options=Options(only=True)))
     if name == TRAINED and model is not None:
         networks = load_networks(model)
-        return Watched(lambda f, m: register(*planes((f, m)), networks, kind))
+        return Watched(lambda f, m: register(*planes((f, m)), networks, kind, options=Options(only=True)))
     measure = gradient if name.startswith("gradients") else mutual_information
 
     def alone(fixed: np.ndarray, moving: np.ndarray) -> Registration:

@@ -92,10 +92,13 @@ def method(name: str, threads: int, model: Path) -> Method:
         import sklearn.cluster  # noqa: F401 -- imported by register() when first needed: not its memory
 
         from counterpoint.core.networks import load_networks
+        from counterpoint.registration.options import Options
         from counterpoint.registration.register import register
 
-        networks = load_networks(model) if "trained" in name else None
-        return lambda f, m: register(f, m, networks).matrix
+        if "trained" not in name:
+            return lambda f, m: register(f, m).matrix
+        networks = load_networks(model)
+        return lambda f, m: register(f, m, networks, options=Options(only=True)).matrix
     from counterpoint.procedures.registration import ants, elastix, mattes
 
     if name.startswith("SimpleITK"):

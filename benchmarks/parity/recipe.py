@@ -150,7 +150,14 @@ def recipe(method: str, data: Set, budget: Budget) -> MethodConfig:
             positions="sincos",
             pool="mean",
         )
-        return mae.MAE.Config(encoder=vit, decoder=48, decoder_depth=1, decoder_heads=4, flip=data.flip)
+        return mae.MAE.Config(
+            encoder=vit,
+            decoder=48,
+            decoder_depth=1,
+            decoder_heads=4,
+            standardize=False,  # lightly's MAE makes plain pixels; so all do
+            flip=data.flip,
+        )
     made: dict[str, Any] = {
         "simclr": (simclr.SimCLR, {"views": SimCLRCrops(**shown)}),
         "dcl": (dcl.DCL, {"views": SimCLRCrops(**shown)}),

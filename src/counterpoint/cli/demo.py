@@ -195,7 +195,7 @@ def trial(arm: str, index: int, folder: str) -> Outcome:
 def _arm(arm: str, folder: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     if arm == "learned":
         model = load_networks(folder)
-        return lambda f, m: register(f, m, model).matrix
+        return lambda f, m: register(f, m, model, options=Options(only=True)).matrix
     if arm == "untrained":
         return lambda f, m: register(f, m).matrix
     if arm in ("gradient", "raw"):
@@ -252,7 +252,8 @@ def write_report(
         ]
     )
     fixed, moving, _ = test_pair(0)
-    add_overlays(page, register(fixed, moving, args.out / "run"), "One of the pairs")
+    one = register(fixed, moving, args.out / "run", options=Options(only=True))
+    add_overlays(page, one, "One of the pairs")
     log = read_log(args.out / "run")
     losses = {"loss": [line["loss"] for line in log]}
     page.section("Training")

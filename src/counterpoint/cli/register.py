@@ -40,7 +40,7 @@ from counterpoint.data.read import read_image
 from counterpoint.data.write import suffix_like, write_image
 from counterpoint.integrations.hub import fetched
 from counterpoint.registration.options import Options
-from counterpoint.registration.register import Model, register
+from counterpoint.registration.register import GENERAL, NONE, Model, register
 from counterpoint.registration.report import write_report
 from counterpoint.registration.result import Registration
 
@@ -72,9 +72,10 @@ class Args:
     get a table; what was done before with the same settings is not done again."""
     out: Out = Path("counterpoint-out")
     """Folder for the results."""
-    model: Annotated[Word, tyro.conf.arg(metavar="RUN")] = None
+    model: Annotated[str, tyro.conf.arg(metavar="RUN|general|none")] = NONE
     """A trained run (see "counterpoint train"), or one on the Hugging Face hub, hf://OWNER/NAME[@REVISION];
-    without it gradients and intensities are compared."""
+    general is the model that comes with the package; none compares gradients and intensities. Where a model's
+    result cannot be trusted, gradients and intensities are asked as well (but for --only)."""
     search: tyro.conf.OmitArgPrefixes[tyro.conf.FlagCreatePairsOff[Options]] = field(default_factory=Options)
     fixed_mask: File = None
     """Image that is not zero where the fixed image counts."""
@@ -99,8 +100,7 @@ class Args:
 def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "register")
-    if args.model is not None:
-        args = replace(args, model=given(args.model))
+    args = replace(args, model=given(args.model))
     if args.pairs is not None and args.fixed is not None:
         raise InputError("register: expected either two images or --pairs, found both")
     if args.pairs is not None:
@@ -111,7 +111,7 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
 
 
 def _single(args: Args, pair: Pair) -> tuple[dict[str, Any], int]:
-    model = None if args.model is None else load_networks(fetched(args.model))
+    model = _model(args)
     with outputs(args.out):
         answer = _registered(args, pair, args.out, model, say)
     word = "trusted" if answer["trusted"] else "NOT to be trusted without a look"
@@ -184,7 +184,7 @@ def _many(args: Args, table: Path) -> tuple[dict[str, Any], int]:
         raise InputError(
             f"{table}: expected names that can be folders beside {TABLE}, found that name or none"
         )
-    model = None if args.model is None else load_networks(fetched(args.model))
+    model = _model(args)
     rows: list[dict[str, Any]] = []
     with outputs(args.out):
         for i, pair in enumerate(listed.pairs):
@@ -260,7 +260,7 @@ def _settings(args: Args) -> dict[str, Any]:
 
 def _inputs(args: Args, pair: Pair) -> list[Path]:
     """The files that a result depends on."""
-    model = None if args.model is None else fetched(args.model)
+    model = None if args.model in (GENERAL, NONE) else fetched(args.model)
     model = model / FILE if model and model.is_dir() else model
     return [p for p in (pair.fixed, pair.moving, args.fixed_mask, args.moving_mask, model) if p is not None]
 
@@ -270,6 +270,11 @@ def _made_with(args: Args, pair: Pair) -> dict[str, Any]:
     stats = [(p.resolve(), p.stat()) for p in _inputs(args, pair) if p.is_file()]
     files = [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
     return {"version": version("counterpoint"), "settings": _settings(args), "files": files}
+
+
+def _model(args: Args) -> Model:
+    """The networks, or the name of what needs none from a file."""
+    return args.model if args.model in (GENERAL, NONE) else load_networks(fetched(args.model))
 
 
 def _mask(path: Path | None) -> np.ndarray | None:

@@ -41,13 +41,13 @@ from counterpoint.integrations.hub import fetched, is_reference
 from counterpoint.registration.options import Options
 from counterpoint.registration.protocol import Images, Landmarks, Trial, drawn_trials
 from counterpoint.registration.refine import Kind
-from counterpoint.registration.register import Model, register
+from counterpoint.registration.register import GENERAL, Model, register
 from counterpoint.registration.scoring import TOLERANCE, Outcome, Score, score, summary
 from counterpoint.report.figures import error_scatter, success_bars, success_by_level
 from counterpoint.report.page import Page
 
 Method = Callable[[np.ndarray, np.ndarray], Any]
-OURS = ("counterpoint", "learned")
+OURS = ("counterpoint", GENERAL, "learned")
 LEVELS = {"1": 1, "2": 2, "3": 3, "4": 4, "full": "full"}
 
 
@@ -79,8 +79,9 @@ class Args:
         "mattes",
         "mattes:starts=12",
     )
-    """What is compared: counterpoint (no model), learned (needs --model), mattes, sift, elastix, ants; with
-    settings after a colon, as in mattes:starts=12,bins=50."""
+    """What is compared: counterpoint (no model), general (the model it comes with, alone), learned (needs
+    --model; that alone), mattes, sift, elastix, ants; with settings after a colon, as in
+    mattes:starts=12,bins=50."""
     model: Annotated[Word, tyro.conf.arg(metavar="RUN")] = None
     """The trained run that "learned" uses; or one on the Hugging Face hub, hf://OWNER/NAME[@REVISION]."""
     transform: Kind = "rigid"
@@ -231,8 +232,9 @@ def _method(name: str, transform: Kind, model: Model | None) -> Method:
         return lambda f, m: procedure(f, m, transform)
     if kind == "learned" and model is None:
         raise InputError("method learned: expected --model RUN, found none")
-    options = _Ours.from_dict({"transform": transform} | settings, f"method {kind}")
-    use = model if kind == "learned" else None
+    usual = {"transform": transform, "only": kind in ("learned", GENERAL)}
+    options = _Ours.from_dict(usual | settings, f"method {kind}")
+    use = {"learned": model, GENERAL: GENERAL}.get(kind)
     return lambda f, m: register(f, m, use, options.transform, options=options).matrix
 
 

@@ -21,6 +21,7 @@ from counterpoint.data.aligned import AlignedPatches, read_aligned
 from counterpoint.data.read import read_image
 from counterpoint.metrics.geometry import alignment, by_position, effective_rank, spectrum, uniformity
 from counterpoint.metrics.similarity import compared
+from counterpoint.registration.options import Options
 from counterpoint.registration.protocol import Images, Level, drawn_trials
 from counterpoint.registration.register import register
 from counterpoint.registration.scoring import score, summary
@@ -87,7 +88,7 @@ class OnPairs:
         settings = {"images": list(self.test), "channels": list(self.channels), "patch": self.patch}
 
         def method(fixed: np.ndarray, moving: np.ndarray) -> np.ndarray:
-            return register(fixed, moving, networks).matrix
+            return register(fixed, moving, networks, options=Options(only=True)).matrix
 
         scores = {s.level: s for s in summary(score(method, trials, run, "registration", settings))}
         total = scores.pop("total")

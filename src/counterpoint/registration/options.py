@@ -31,6 +31,8 @@ class Options:
     """Whether the moving image may be a mirror image."""
     overlap: float = 0.3
     """Least share of the smaller image that overlaps."""
+    only: bool = False
+    """Compare by the given model alone; else what needs no training is tried where it leaves doubts."""
     seed: int = 0
     """Draws the pixels on which large levels are scored."""
 

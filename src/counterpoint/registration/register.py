@@ -15,7 +15,8 @@ from counterpoint.core.grid import Grid
 from counterpoint.core.networks import load_networks
 from counterpoint.data.image import Image
 from counterpoint.data.read import read_image
-from counterpoint.registration.align import Pair, align
+from counterpoint.registration.align import Measures, Pair, align
+from counterpoint.registration.general import general
 from counterpoint.registration.measure import classical, trained
 from counterpoint.registration.options import Options
 from counterpoint.registration.prepare import prepare
@@ -26,6 +27,8 @@ GIVEN = "units of the spacing given"
 """Unit of an image whose spacing came from the caller."""
 Source = Image | np.ndarray | str | Path
 Model = Mapping[str, Encoder] | str | Path
+NONE, GENERAL = "none", "general"
+"""Names that stand for no model, and for the one that comes with the package."""
 
 
 def register(
@@ -46,7 +49,8 @@ def register(
     Args:
         fixed: image file, ``Image``, or array (H, W[, C]).
         moving: likewise; of any other modality.
-        model: networks by role, a run folder or a networks file; None compares gradients and intensities.
+        model: networks by role, a run folder or a networks file, which are tried first; "general" is the
+            model of the package, which is tried last; "none" (or None) compares gradients and intensities.
         transform: "rigid", "similarity" or "affine".
         fixed_mask: (H, W) bool, which pixels count; None for all finite ones.
         moving_mask: likewise.
@@ -74,12 +78,20 @@ def register(
     units = {p.image.unit for p in pair} - {GIVEN}
     if len(units) > 1:
         raise InputError(f"spacing: expected one unit for both images, found {' and '.join(sorted(units))}")
-    if model is None:
-        found = align(pair, classical, options, say)
-    else:
-        networks = load_networks(model) if isinstance(model, str | Path) else model
-        found = align(pair, lambda f, m: [trained(f, m, networks)], options, say)
+    found = align(pair, _measures(model, options.only), options, say)
     return replace(found, seconds=time.perf_counter() - start)
+
+
+def _measures(model: Model | None, only: bool) -> Measures:
+    """What a pair is compared by, in the order in which it is tried."""
+    if model is None or model == NONE:
+        return classical
+    if model == GENERAL:
+        return lambda f, m: [general(f, m)] if only else [*classical(f, m), general(f, m)]
+    networks = load_networks(model) if isinstance(model, str | Path) else model
+    if only:
+        return lambda f, m: [trained(f, m, networks)]
+    return lambda f, m: [trained(f, m, networks), *classical(f, m)]
 
 
 def as_image(source: Source, spacing: tuple[float, float] | None = None) -> Image:

@@ -56,6 +56,8 @@ class Template(Method):
         """Side of the windows in pixels; the cut-out is half as large."""
         turn: bool = True
         """Turn the moving window by any angle, and its map back."""
+        mirror: bool = False
+        """Mirror half of the moving windows, and their maps back; it also settles where angles count from."""
         tilt: float = 2.5
         """Largest turn, in degrees, that is not turned back."""
         zoom: float = 0.05
@@ -76,8 +78,8 @@ class Template(Method):
         self.apart, self.points, self.side = config.apart, config.points, config.size // 2
         if config.spin and self.encoders["shared"].out_dim % 2:
             raise InputError("spin: expected a network with an even number of output channels")
-        drawn = {"turn": config.turn, "tilt": config.tilt, "zoom": config.zoom}
-        self.views = Windows(("fixed", "moving"), config.size, **drawn, spin=config.spin)
+        drawn = {n: getattr(config, n) for n in ("turn", "mirror", "tilt", "zoom", "spin")}
+        self.views = Windows(("fixed", "moving"), config.size, **drawn)
         start = (self.views.tile - self.side) // 2
         self.middle = slice(start, start + self.side)
 
