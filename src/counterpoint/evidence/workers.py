@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import TypeVar
 
 from counterpoint.core.errors import WorkError
+from counterpoint.core.threads import one_thread
 from counterpoint.evidence.source import PACKAGE
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def each(work: Callable[[T], R], items: Sequence[T], jobs: int, name: str) -> It
         WorkError: a process ended early. What ``work`` raises comes through.
     """
     if jobs == 1:
-        with _one_thread():
+        with one_thread():  # as the others have, so that numbers do not depend on how many there are
             yield from map(work, items)
         return
     count = max(1, min(len(items), jobs or os.cpu_count() or 1))
@@ -44,19 +44,6 @@ def each(work: Callable[[T], R], items: Sequence[T], jobs: int, name: str) -> It
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """What the other processes have, so that numbers do not depend on how many there are."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _prepare(places: Mapping[str, list[str]]) -> None:

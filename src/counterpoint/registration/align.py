@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.grid import Grid
+from counterpoint.core.threads import one_thread
 from counterpoint.registration.confirm import Ranking, confirm
 from counterpoint.registration.levels import Level
 from counterpoint.registration.measure import Measure
@@ -94,17 +93,6 @@ def _placed(measure: Measure, back: np.ndarray) -> Measure:
         return replace(level := measure.moving(spacing), matrix=back @ level.matrix)
 
     return replace(measure, moving=at)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums in one order: a result must not depend on the number of cores, and threads gain little here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _spacing(pair: Pair, pixels: int) -> float:

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from counterpoint.core.encoder import Encoder
 from counterpoint.core.networks import load_networks
 from counterpoint.registration import refine
-from counterpoint.registration.levels import Level, Pyramid, resized
-from counterpoint.registration.measure import FRAMES, At, Frame, Measure
+from counterpoint.registration.levels import Level
+from counterpoint.registration.measure import FRAMES, Frame, Measure, pooled
 from counterpoint.registration.prepare import Prepared
 from counterpoint.registration.represent import intensity, smooth
 
 FILE = Path(__file__).with_name("general.safetensors")
-POOL = 4.0
+FINER = 4.0
 """The network looks at pixels this much finer than those its maps are compared at."""
 PAD = 16
 """Pixels by which an image is continued beyond its border."""
@@ -37,17 +37,8 @@ def network() -> Encoder:
 
 def general(fixed: Prepared, moving: Prepared, frame: Frame = "strict") -> Measure:
     """Maps of the model that comes with the package, correlated."""
-    first, second = (_pooled(getattr(image, frame)) for image in (fixed, moving))
+    first, second = (pooled(getattr(image, frame), represented, FINER) for image in (fixed, moving))
     return Measure(f"general{FRAMES[frame]}", first, second, refine.ncc, spin=True)
-
-
-def _pooled(pyramid: Pyramid) -> At:
-    @cache
-    def at(spacing: float) -> Level:
-        size = pyramid.at(spacing).mask.shape
-        return resized(represented(pyramid.at(spacing / POOL)), (size[0], size[1]))
-
-    return at
 
 
 @torch.inference_mode()

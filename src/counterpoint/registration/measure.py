@@ -57,8 +57,8 @@ def gradient(fixed: Prepared, moving: Prepared, frame: Frame = "plain") -> Measu
     pyramids = _pyramids(fixed, moving, frame)
     return Measure(
         f"gradient{FRAMES[frame]}",
-        _pooled_gradient(pyramids[0]),
-        _pooled_gradient(pyramids[1]),
+        pooled(pyramids[0], normalized_gradient),
+        pooled(pyramids[1], normalized_gradient),
         refine.ncc,
         spin=True,
     )
@@ -124,10 +124,12 @@ def _at(pyramid: Pyramid, represent: Callable[[Level], Level]) -> At:
     return cache(lambda spacing: represent(pyramid.at(spacing)))
 
 
-def _pooled_gradient(pyramid: Pyramid) -> At:
+def pooled(pyramid: Pyramid, represent: Callable[[Level], Level], finer: float = POOL) -> At:
+    """Levels represented at pixels ``finer`` times as fine as asked for, then averaged."""
+
     @cache
     def at(spacing: float) -> Level:
         size = pyramid.at(spacing).mask.shape
-        return resized(normalized_gradient(pyramid.at(spacing / POOL)), (size[0], size[1]))
+        return resized(represent(pyramid.at(spacing / finer)), (size[0], size[1]))
 
     return at

@@ -56,7 +56,7 @@ class Windows:
         """Side T of the tiles it needs, in pixels; larger ones are cut to it."""
 
     def __call__(self, batch: Batch, rng: torch.Generator) -> Views:
-        """Two views (B, C, size, size); ``undo`` takes their maps into the tile's frame, 0 where unseen.
+        """Two views (B, C, size, size); ``undo`` takes their maps into the tile's frame, NaN where unseen.
 
         Raises:
             ValueError: tiles are not square or too small.
@@ -87,7 +87,10 @@ class Windows:
 
 
 def _turned_back(maps: Tensor, angle: Tensor, flip: Tensor, size: int, spin: bool) -> Tensor:
-    out = resampled(maps, -angle, torch.ones_like(angle), size)
+    scale = torch.ones_like(angle)
+    out = resampled(maps, -angle, scale, size)
+    seen = resampled(torch.ones_like(maps[:, :1]), -angle, scale, size) > 0.999
+    out = torch.where(seen, out, torch.nan)
     if not (spin and out.shape[1] % 2 == 0):
         return _mirrored(out, flip)
     # A mirrored direction (cos 2φ, sin 2φ) is (cos 2φ, -sin 2φ).
@@ -109,9 +112,9 @@ def spun(maps: Tensor, angle: Tensor) -> Tensor:
 
 
 def placed(maps: Tensor, top: list[int], left: list[int], size: int) -> Tensor:
-    """(B, C, S, S) laid into zeros (B, C, size, size), each at its own corner."""
+    """(B, C, S, S) laid into (B, C, size, size), each at its own corner; around it is NaN."""
     side = maps.shape[-1]
-    out = maps.new_zeros(*maps.shape[:2], size, size)
+    out = maps.new_full((*maps.shape[:2], size, size), torch.nan)
     for i, (y, x) in enumerate(zip(top, left, strict=True)):
         out[i, :, y : y + side, x : x + side] = maps[i]
     return out
