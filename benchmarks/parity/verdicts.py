@@ -67,7 +67,10 @@ def rows(found: Found, methods: Sequence[str]) -> list[dict[str, Any]]:
                 "method": method, "judge": judge,
                 **{name: values for name, values in seeds.items() if values},
                 UNTRAINED: _seeds(found, UNTRAINED, "mae" if method == "mae" else "simclr", judge),
-                **verdict(seeds[OURS], {name: seeds[name] for name in PEERS}),
+                # A peer that is still at work is shown, and not yet judged by.
+                **verdict(
+                    seeds[OURS], {p: seeds[p] for p in PEERS if len(seeds[p]) >= len(seeds[OURS])}
+                ),
                 "seconds": _seconds(found, method),
             })  # fmt: skip
     return made

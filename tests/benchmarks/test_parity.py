@@ -90,6 +90,11 @@ def test_rows_keep_every_seed_in_order_and_leave_out_what_nobody_made():
     assert rows[2]["better"] is None
 
 
+def test_a_peer_with_seeds_missing_is_shown_and_not_judged_by():
+    (knn, _) = verdicts.rows(found() | {("solo-learn", "simclr", 0): cell(0.99)}, ["simclr"])
+    assert knn["solo-learn"] == [0.99] and knn["better"] == "lightly"
+
+
 def result() -> dict[str, object]:
     settings = {"train": 10, "test": 5, "epochs": 4, "batch": 2, "peers": {"lightly": "1.6.0"}}
     return {"rows": verdicts.rows(found(), ["simclr", "supcon"]), "settings": settings, "seeds": [0, 1]}
@@ -117,8 +122,9 @@ def test_committed_results_keep_the_contract():
             continue
         assert file.stem in recipe.SETS
         for row in made["rows"]:
-            peers = {name: row.get(name, []) for name in verdicts.PEERS}
-            said = verdicts.verdict(row.get("ours", []), peers)
+            ours = row.get("ours", [])
+            peers = {n: row[n] for n in verdicts.PEERS if len(row.get(n, [])) >= max(len(ours), 1)}
+            said = verdicts.verdict(ours, peers)
             assert said == {key: row[key] for key in said}, (file.stem, row["method"])
 
 

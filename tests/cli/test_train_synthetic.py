@@ -14,7 +14,7 @@ def test_the_recipe_of_the_shipped_model_trains_without_images(run, tmp_path):
     ended = run("train", "template", "--config", str(RECIPE), "--synthetic", "-o", "run", "--json", *small)
     assert ended.code == 0 and ended.answer["synthetic"] is True
     settings = read_run("run")["settings"]
-    assert settings["method"]["spin"] is True and settings["method"]["mirror"] is True
+    assert settings["method"]["spin"] is True
     assert load_networks("run")["moving"].out_dim == 2 and about("run")["data"]["synthetic"] is True
 
 

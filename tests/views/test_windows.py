@@ -19,7 +19,7 @@ def smooth_tiles(count: int, side: int) -> torch.Tensor:
 
 
 def test_both_windows_go_back_into_the_tile():
-    windows = Windows(ROLES, 40, tilt=0.0, zoom=0.0, mirror=True)
+    windows = Windows(ROLES, 40, tilt=0.0, zoom=0.0)
     tiles = smooth_tiles(6, windows.tile + 4)  # larger ones are cut in the middle
     fixed, moving = windows({"fixed": tiles, "moving": tiles, "id": torch.arange(6)}, generator(0, "v"))
     assert fixed.x.shape == moving.x.shape == (6, 1, 40, 40)
@@ -53,14 +53,14 @@ def test_resampling_turns_and_zooms():
     assert out[:, 2, 7].tolist() == pytest.approx([c * u - s * v, s * u + c * v], abs=1e-4)
 
 
-def test_directions_turn_and_flip_with_the_image():
-    """Double-angle gradients of the turned and mirrored window, undone, are those of the tile."""
+def test_directions_turn_with_the_image():
+    """Double-angle gradients of the turned window, undone, are those of the tile."""
 
     def directions(x: torch.Tensor) -> torch.Tensor:
         gy, gx = torch.gradient(x, dim=(2, 3))
         return torch.cat((gx.square() - gy.square(), 2 * gx * gy), 1)
 
-    windows = Windows(ROLES, 48, tilt=0.0, zoom=0.0, spin=True, mirror=True)
+    windows = Windows(ROLES, 48, tilt=0.0, zoom=0.0, spin=True)
     tiles = smooth_tiles(5, windows.tile)
     _, moving = windows({"fixed": tiles, "moving": tiles, "id": torch.arange(5)}, generator(0, "v"))
     start = windows.tile // 2 - 10

@@ -30,7 +30,6 @@ class Windows:
         turn: bool = True,
         tilt: float = 2.5,
         zoom: float = 0.05,
-        mirror: bool = False,
         spin: bool = False,
     ) -> None:
         """Say what is drawn.
@@ -41,9 +40,8 @@ class Windows:
             turn: Turn the second by an angle uniform in ±180°.
             tilt: Largest turn in degrees that is not undone.
             zoom: Largest relative change of scale that is not undone.
-            mirror: Mirror half of the second windows, and their maps back.
             spin: Maps of an even number of channels are pairs (m cos 2φ, m sin 2φ) of a direction without a
-                sign: ``undo`` turns (and mirrors) the directions as well as their places.
+                sign: ``undo`` turns the directions as well as their places.
 
         Raises:
             InputError: a size or a strength that cannot be.
@@ -51,7 +49,7 @@ class Windows:
         if size < 1 or tilt < 0 or not 0 <= zoom < 1:
             raise InputError(f"size, tilt, zoom: expected ≥ 1, ≥ 0, [0, 1), found {size}, {tilt}, {zoom}")
         self.roles, self.size, self.turn, self.tilt, self.zoom = roles, size, turn, tilt, zoom
-        self.mirror, self.spin = mirror, spin
+        self.spin = spin
         self.tile = tile_side(size, (1.0, 1.0 + zoom), turn or tilt > 0)
         """Side T of the tiles it needs, in pixels; larger ones are cut to it."""
 
@@ -68,9 +66,8 @@ class Windows:
         angle = (2 * torch.rand(count, generator=rng) - 1) * (math.pi if self.turn else 0.0)
         tilt = (2 * torch.rand(count, generator=rng) - 1) * math.radians(self.tilt)
         scale = 1 + (2 * torch.rand(count, generator=rng) - 1) * self.zoom
-        flip = torch.rand(count, generator=rng) < (0.5 if self.mirror else 0.0)
-        turned = resampled(_mirrored(other, flip), angle + tilt, scale, self.size)
-        back = partial(_turned_back, angle=angle, flip=flip, size=self.tile, spin=self.spin)
+        turned = resampled(other, angle + tilt, scale, self.size)
+        back = partial(_turned_back, angle=angle, size=self.tile, spin=self.spin)
         place = partial(placed, top=corner[0], left=corner[1], size=self.tile)
         return (
             View(torch.stack(cut), batch["id"], self.roles[0], place),
@@ -86,22 +83,12 @@ class Windows:
         return tiles[..., start : start + self.tile, start : start + self.tile]
 
 
-def _turned_back(maps: Tensor, angle: Tensor, flip: Tensor, size: int, spin: bool) -> Tensor:
+def _turned_back(maps: Tensor, angle: Tensor, size: int, spin: bool) -> Tensor:
     scale = torch.ones_like(angle)
     out = resampled(maps, -angle, scale, size)
     seen = resampled(torch.ones_like(maps[:, :1]), -angle, scale, size) > 0.999
     out = torch.where(seen, out, torch.nan)
-    if not (spin and out.shape[1] % 2 == 0):
-        return _mirrored(out, flip)
-    # A mirrored direction (cos 2φ, sin 2φ) is (cos 2φ, -sin 2φ).
-    sign = torch.ones(len(out), out.shape[1]).to(out)
-    sign[:, 1::2] -= 2 * flip.to(out)[:, None]
-    return _mirrored(spun(out, angle), flip) * sign[:, :, None, None]
-
-
-def _mirrored(x: Tensor, flip: Tensor) -> Tensor:
-    """(B, C, S, S), left and right exchanged where ``flip`` (B,) says so."""
-    return torch.where(flip.to(x.device)[:, None, None, None], x.flip(-1), x)
+    return spun(out, angle) if spin and out.shape[1] % 2 == 0 else out
 
 
 def spun(maps: Tensor, angle: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
 """Template: one network for all modalities, taught to find a cut-out of one image in another by correlation.
 
-What is trained is what a search does: normalized cross-correlation of the maps over all shifts, by FFT, with
-the true shift as the positive and every other shift, in this and all other images, as negatives. After Fang,
-Hu, Du, Li, SAR-optical image matching by integrating Siamese U-Net with FFT correlation, IEEE Geoscience and
-Remote Sensing Letters 2021, with shared weights, normalization, other images as negatives, and a cut-out that
-is turned by any angle. The critics "pixel" and "patch" are the two usual forms of contrast, for comparison:
-of single places (negatives at a distance) and of whole patches (CoMIR, arXiv:2006.06325).
+What is trained is what a search does: normalized cross-correlation of maps over all shifts, the true shift
+against every other one in all images of a batch. After Fang, Hu, Du, Li, SAR-optical image matching by
+integrating Siamese U-Net with FFT correlation, IEEE GRSL 2021; here with shared weights, normalization, other
+images, and cut-outs turned by any angle. The critics "pixel" and "patch" are rivals, for comparison.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,6 +21,7 @@ from counterpoint.core.method import Method, MethodConfig
 from counterpoint.core.roles import Roles
 from counterpoint.core.types import Pairs, Progress, Terms, View, Views
 from counterpoint.encoders.unet import UNet
+from counterpoint.heads.angles import settle
 from counterpoint.heads.dense import at_points
 from counterpoint.objectives.contrastive import cosine_logits, info_nce, mse_logits
 from counterpoint.objectives.correlation import correlated
@@ -56,8 +56,6 @@ class Template(Method):
         """Side of the windows in pixels; the cut-out is half as large."""
         turn: bool = True
         """Turn the moving window by any angle, and its map back."""
-        mirror: bool = False
-        """Mirror half of the moving windows, and their maps back; it also settles where angles count from."""
         tilt: float = 2.5
         """Largest turn, in degrees, that is not turned back."""
         zoom: float = 0.05
@@ -73,15 +71,15 @@ class Template(Method):
         self.encoders = Roles({"shared": config.encoder.build()})
         multiple = self.encoders["shared"].multiple
         if config.size % multiple:
-            raise InputError(f"size: expected a multiple of {multiple} for the network, found {config.size}")
+            raise InputError(f"size: expected a multiple of {multiple}, found {config.size}")
         self.critic, self.temperature, self.decay = config.critic, config.temperature, config.decay
-        self.apart, self.points, self.side = config.apart, config.points, config.size // 2
+        self.apart, self.points, self.spin = config.apart, config.points, config.spin
         if config.spin and self.encoders["shared"].out_dim % 2:
             raise InputError("spin: expected a network with an even number of output channels")
-        drawn = {n: getattr(config, n) for n in ("turn", "mirror", "tilt", "zoom", "spin")}
+        drawn = {n: getattr(config, n) for n in ("turn", "tilt", "zoom", "spin")}
         self.views = Windows(("fixed", "moving"), config.size, **drawn)
-        start = (self.views.tile - self.side) // 2
-        self.middle = slice(start, start + self.side)
+        start = (self.views.tile - config.size // 2) // 2
+        self.middle = slice(start, start + config.size // 2)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -92,7 +90,7 @@ class Template(Method):
         """The one network: (B, C, H, W) → (B, out, H, W)."""
         return self.encoders["shared" if role in self.roles else role]
 
-    def loss(self, views: Views, at: Progress) -> Terms:  # noqa: ARG002 -- the same at every step
+    def loss(self, views: Views, at: Progress) -> Terms:
         """InfoNCE of the critic ("place") and the weighted mean square of the maps ("decay")."""
         fixed, moving = views
         both = torch.cat([v.x for v in views]).contiguous(memory_format=torch.channels_last)
@@ -105,15 +103,20 @@ class Template(Method):
         else:
             loss, right = self._others(fixed.undo(f)[middle], cut, fixed.ids)
         decay = self.decay * maps.square().mean()
-        return Terms({"place": loss, "decay": decay}, notes={"right": right})
+        keep = {"images": fixed.x} if self.spin and at.step + 1 == at.steps else {}
+        return Terms({"place": loss, "decay": decay}, notes={"right": right}, keep=keep)
+
+    def after_step(self, at: Progress, kept: Mapping[str, Tensor]) -> None:  # noqa: ARG002 -- a hook
+        """At the end, settle where the angles count from."""
+        if "images" in kept:
+            settle(self.encoders["shared"], kept["images"])
 
     def _template(self, fixed: Tensor, cut: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
         """InfoNCE over images and shifts, from every fixed image and from every cut-out."""
         scores = correlated(fixed, cut) / self.temperature  # (B, B, s, s)
         b, _, side, _ = scores.shape
         each, shift = torch.arange(b), -corner.to(scores.device)
-        axis = torch.arange(side, device=scores.device)
-        far = (axis[None, None] - shift[:, :, None]).abs()  # (B, 2, s): rows, columns
+        far = (torch.arange(side).to(shift) - shift[:, :, None]).abs()  # (B, 2, s): rows, columns
         near = (far[:, 0, :, None] <= self.apart) & (far[:, 1, None] <= self.apart)
         true = scores[each, each, shift[:, 0], shift[:, 1]]
         hidden = torch.zeros_like(scores, dtype=torch.bool)
@@ -121,8 +124,7 @@ class Template(Method):
         wrong = scores.masked_fill(hidden, -torch.inf)
         by_fixed, by_cut = (torch.logsumexp(wrong, dims) for dims in ((1, 2, 3), (0, 2, 3)))
         loss = (torch.logaddexp(by_fixed, true) + torch.logaddexp(by_cut, true)) / 2 - true
-        right = (wrong.detach().amax((1, 2, 3)) < true.detach()).float().mean()
-        return loss.mean(), right
+        return loss.mean(), (wrong.detach().amax((1, 2, 3)) < true.detach()).float().mean()
 
     def _others(self, fixed: Tensor, cut: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """InfoNCE of single places, or of whole cut-outs."""
@@ -134,11 +136,10 @@ class Template(Method):
             b, side, count = len(cut), cut.shape[-1], self.points
             points = torch.rand(b, count, 2, device=cut.device) * (side - 1)
             own = same_place(points, points, 0.0, float(self.apart))
-            blocks = [torch.block_diag(*masks) for masks in (own.positive, ~own.negative)]
-            pairs = Pairs(blocks[0].bool(), ~blocks[1].bool())
+            same, near = (torch.block_diag(*masks) for masks in (own.positive, ~own.negative))
+            pairs = Pairs(same.bool(), ~near.bool())
             a, c = (at_points(x, points).flatten(0, 1) for x in (fixed, cut))
-            # Correlation knows no mean; with it, all places begin alike and learning does not start.
-            logits = cosine_logits(a - a.mean(0), c - c.mean(0), self.temperature)
+            logits = cosine_logits(a - a.mean(0), c - c.mean(0), self.temperature)  # as correlation centers
         best = logits.detach().masked_fill(~(pairs.positive | pairs.negative), -torch.inf).argmax(1)
         return info_nce(logits, pairs), pairs.positive.gather(1, best[:, None]).float().mean()
 
