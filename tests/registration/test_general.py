@@ -44,13 +44,15 @@ def test_they_are_small_and_say_where_they_come_from():
 
 
 @torch.inference_mode()
-def test_the_maps_turn_with_the_image(network, images):
+def test_the_maps_turn_and_flip_with_the_image(network, images):
     maps = network(images[0])
     assert maps.shape == (16, 2, 64, 64)
     for quarters in (1, 2, 3):
         turned = torch.rot90(network(torch.rot90(images[0], quarters, (2, 3))), -quarters, (2, 3))
         assert alike(turned * (-1) ** quarters, maps) > 0.85  # double angles: a quarter turn is half a circle
         assert alike(turned * (-1) ** (quarters + 1), maps) < 0
+    flipped = network(images[0].flip(3)).flip(3) * torch.tensor([1.0, -1.0])[:, None, None]
+    assert alike(flipped, maps) > 0.85
 
 
 @torch.inference_mode()

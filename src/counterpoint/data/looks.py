@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from counterpoint.data.scenes import LABELS, LEVELS, Scenes, noise, spread, uniform
 
-BLUR = 14
+BLUR = 8
 """Radius in pixels of the window of a blur."""
 
 
@@ -29,9 +29,7 @@ def rendered(scene: Scenes, rng: torch.Generator) -> Tensor:
     x = x + _looked_up(_energies(n, rng), level) * _texture(n, side, rng)
     x = _mixed(x, _edges(x), 0.12, rng)
     x = _mixed(x, _faded(x, rng), 0.2, rng)
-    # Some see little detail at all, as images of function do beside those of structure.
-    strong = _some(0.2, n, rng)[:, 0, 0] > 0
-    x = _blurred(x, torch.where(strong, spread(2, 6, n, rng=rng), spread(0.3, 2.5, n, rng=rng)))
+    x = _blurred(x, spread(0.3, 2.5, n, rng=rng))
     x = _coarse(x, rng)
     x = _ranged(x)
     light = F.interpolate(torch.randn(n, 1, 3, 3, generator=rng), size=(side, side), mode="bicubic")[:, 0]

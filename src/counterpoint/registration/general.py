@@ -6,6 +6,7 @@ alone. Its two channels are a direction as a double angle, which turns with the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -37,8 +38,21 @@ def network() -> Encoder:
 
 def general(fixed: Prepared, moving: Prepared, frame: Frame = "strict") -> Measure:
     """Maps of the model that comes with the package, correlated."""
-    first, second = (pooled(getattr(image, frame), represented, FINER) for image in (fixed, moving))
+    first, second = (pooled(getattr(image, frame), _once(), FINER) for image in (fixed, moving))
     return Measure(f"general{FRAMES[frame]}", first, second, refine.ncc, spin=True)
+
+
+def _once() -> Callable[[Level], Level]:
+    """``represented``, for the levels of one pyramid: near its foot several spacings share a level."""
+    known: dict[torch.Size, Level] = {}
+
+    def of(level: Level) -> Level:
+        size = level.mask.shape
+        if size not in known:
+            known[size] = represented(level)
+        return known[size]
+
+    return of
 
 
 @torch.inference_mode()
