@@ -11,6 +11,7 @@ from counterpoint.core.config import names
 from counterpoint.evidence.catalogue import entries
 from counterpoint.evidence.run import ROOM, claims, load_claim
 from counterpoint.evidence.store import folder, read
+from counterpoint.evidence.study import studies
 from counterpoint.evidence.verdict import judged, overall
 
 each = pytest.mark.parametrize("name", sorted(claims()))
@@ -51,9 +52,11 @@ def test_its_evidence_says_what_its_numbers_say(name):
     assert evidence.cpu_seconds <= 600, "five minutes on two cores"
 
 
-def test_no_evidence_without_a_claim():
-    kept = {str(file.relative_to(folder()).with_suffix("")) for file in folder().rglob("*.json")}
-    assert kept <= set(claims().values())
+def test_no_evidence_without_a_claim_or_a_study():
+    kept = {file.relative_to(folder()).with_suffix("").parts for file in folder().rglob("*.json")}
+    of_studies = {parts for parts in kept if parts[0] == "studies"}
+    assert {"/".join(parts) for parts in kept - of_studies} <= set(claims().values())
+    assert {parts[1] for parts in of_studies} <= set(studies())
 
 
 @pytest.mark.parametrize("entry", METHODS, ids=[entry.name for entry in METHODS])
