@@ -95,14 +95,17 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
         settings = plain({k: v.to_dict() if isinstance(v, Config) else v for k, v in values.items()})
         write(args.out / "study.json", argv[0], plan, answer, settings)
         report = args.out / "report.html"
-        write_report(report, plan, answer, COLUMNS, rows(plan, answer), settings)
-    show(study.asks, COLUMNS, rows(plan, answer), as_json=args.json)
+        write_report(report, plan, answer, columns(study), rows(plan, answer), settings)
+    show(study.asks, columns(study), rows(plan, answer), as_json=args.json)
     say(f"what the paper says: {answer.verdict}; the report is {report}")
     findings = [asdict(f) for f in answer.findings]
     return {"verdict": answer.verdict, "findings": findings, "report": str(report)}, 0
 
 
-COLUMNS = ("arm", "updates", "of the output", "success", "95 % interval", "median px", "bottleneck rank")
+def columns(study: Study) -> tuple[str, ...]:
+    """What stands in ``rows``."""
+    ranks = [f"{tap} rank" for tap in study.taps]
+    return ("arm", "updates", "of the output", "success", "95 % interval", "median px", *ranks)
 
 
 def rows(plan: Plan, answer: Answer) -> list[tuple[object, ...]]:

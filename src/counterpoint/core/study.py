@@ -38,7 +38,7 @@ class Study:
     method: str
     """Whose settings the arms vary, by the name of its file; it also says what data are needed."""
     judge: str
-    """"registration" for methods that learn from pairs, else the name of a task."""
+    """What decides; so far "registration", for methods that learn from pairs."""
     arms: Callable[[Any], Mapping[str, Arm]]
     """Settings of the method → arms by name; the first is what the others are compared with."""
     expect: tuple[Expect, ...]
