@@ -23,6 +23,7 @@ from counterpoint.objectives import (
     reconstruction,
     redundancy,
     regression,
+    tableless,
     uniformity,
 )
 from counterpoint.objectives.precision import wide
@@ -85,6 +86,15 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "contrastive symmetric": lambda a, b: contrastive.symmetric(table(a, b), crossed(a)),
     "contrastive pairwise_sigmoid": lambda a, b: contrastive.pairwise_sigmoid(table(a, b) - 2, crossed(a)),
     "contrastive info_nce_streamed": lambda a, b: contrastive.info_nce_streamed(a, b, TAU, both=True),
+    "tableless nt_xent": lambda a, b: tableless.contrast_within(
+        torch.cat([a, b]), torch.arange(len(a)).repeat(2), TAU
+    ),
+    "tableless decoupled": lambda a, b: tableless.contrast_within(
+        torch.cat([a, b]), torch.arange(len(a)).repeat(2), TAU, decoupled=True
+    ),
+    "tableless between": lambda a, b: tableless.contrast_between(a, b, TAU),
+    "tableless past": lambda a, b: tableless.contrast_past(a, b, torch.eye(a.shape[1]).to(a), TAU),
+    "tableless sigmoid": lambda a, b: tableless.pairwise_sigmoid_streamed(a, b, 1 / TAU, -2.0),
     "contrastive l1": lambda a, b: contrastive.info_nce(contrastive.l1_logits(a, b, TAU), crossed(a)),
     "contrastive mse": lambda a, b: contrastive.info_nce(contrastive.mse_logits(a, b, TAU), crossed(a)),
     "multiview mv_info_nce": lambda a, b: multiview.mv_info_nce(torch.stack([a, b, a + b]), TAU),

@@ -21,9 +21,8 @@ from counterpoint.core.roles import Roles
 from counterpoint.core.types import Progress, Terms, Views
 from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
-from counterpoint.objectives.contrastive import cosine_logits, decoupled
+from counterpoint.objectives.tableless import contrast_within
 from counterpoint.pairs.hard import far_positives
-from counterpoint.pairs.ids import same_sample
 from counterpoint.views.presets import SimCLRCrops
 
 
@@ -63,11 +62,11 @@ class DCL(Method):
         """Equations 6 (DCL) and 7 (DCLW) of the paper, mean over the 2B anchors."""
         first, second = (self.projector(self.encoder(v.x)) for v in views)
         z = torch.cat((first, second))
-        weight = None
+        pull = None
         if self.sigma is not None:
-            weight = far_positives(cosine_similarity(first, second).detach(), self.sigma).repeat(2)
-        pairs = same_sample(torch.cat([v.ids for v in views]))
-        return Terms({"decoupled": decoupled(cosine_logits(z, z, self.temperature), pairs, weight)})
+            pull = far_positives(cosine_similarity(first, second).detach(), self.sigma).repeat(2)
+        ids = torch.cat([v.ids for v in views])
+        return Terms({"decoupled": contrast_within(z, ids, self.temperature, decoupled=True, pull=pull)})
 
     def network(self, role: str) -> Encoder:
         """The encoder, role "image": (B, C, H, W) → (B, out_dim)."""

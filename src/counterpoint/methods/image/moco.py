@@ -26,8 +26,7 @@ from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.memories.queue import Queue
 from counterpoint.memories.teacher import Teacher
-from counterpoint.objectives.contrastive import cosine_logits, info_nce
-from counterpoint.pairs.candidates import in_batch, joined, own, remembered
+from counterpoint.objectives.tableless import contrast_past
 from counterpoint.views.presets import MoCoCrops
 
 
@@ -70,9 +69,8 @@ class MoCo(Method):
         query, key = views
         q = self.projector(self.encoder(query.x))
         k = normalize(self.teacher(key.x), dim=1)
-        positives = own(in_batch(query.ids, k, key.ids))
-        keys = joined(positives, remembered(query.ids, self.queue.read(), self.queue.tag("id")))
-        loss = info_nce(cosine_logits(q, keys.rows, self.temperature), keys.pairs)
+        ids = (query.ids, self.queue.tag("id"))  # one's own older keys are no negatives
+        loss = contrast_past(q, k, self.queue.read(), self.temperature, ids)
         return Terms({"info_nce": loss}, keep={"key": k, "id": key.ids})
 
     def after_step(self, at: Progress, kept: Mapping[str, Tensor]) -> None:

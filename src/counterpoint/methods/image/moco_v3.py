@@ -21,8 +21,7 @@ from counterpoint.core.types import Progress, Terms, Views
 from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.memories.teacher import Teacher
-from counterpoint.objectives.contrastive import cosine_logits, info_nce
-from counterpoint.pairs.ids import same_sample
+from counterpoint.objectives.tableless import contrast_between
 from counterpoint.views.presets import BYOLCrops
 
 
@@ -66,8 +65,7 @@ class MoCoV3(Method):
         """ctr(q1, k2) + ctr(q2, k1), algorithm 1 of the paper."""
         queries = [self.predictor(self.projector(self.encoder(v.x))) for v in views]
         keys = [self.teacher(v.x) for v in views]
-        pairs = same_sample(views[0].ids, views[1].ids)
-        losses = [info_nce(cosine_logits(queries[i], keys[1 - i], self.temperature), pairs) for i in (0, 1)]
+        losses = [contrast_between(queries[i], keys[1 - i], self.temperature) for i in (0, 1)]
         weight = 2 * self.temperature
         return Terms({"first": losses[0], "second": losses[1]}, weights={"first": weight, "second": weight})
 

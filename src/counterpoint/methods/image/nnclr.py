@@ -21,8 +21,7 @@ from counterpoint.core.types import Progress, Terms, Views
 from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.memories.queue import Queue
-from counterpoint.objectives.contrastive import cosine_logits, info_nce
-from counterpoint.pairs.ids import same_sample
+from counterpoint.objectives.tableless import contrast_between
 from counterpoint.pairs.neighbors import nearest
 from counterpoint.views.presets import BYOLCrops
 
@@ -65,12 +64,10 @@ class NNCLR(Method):
         """Equation 3 of the paper, both ways: rows are neighbors, columns the predictions of the batch."""
         z = [self.projector(self.encoder(v.x)) for v in views]
         bank = self.support.read()
-        pairs = same_sample(views[0].ids, views[1].ids)
         parts = {}
         for name, i in (("first", 0), ("second", 1)):
             neighbor = bank[nearest(z[i], bank)[:, 0]]
-            logits = cosine_logits(neighbor, self.predictor(z[1 - i]), self.temperature)
-            parts[name] = info_nce(logits, pairs)
+            parts[name] = contrast_between(neighbor, self.predictor(z[1 - i]), self.temperature)
         keep = {"z": normalize(z[0].detach(), dim=1)}
         return Terms(parts, weights=dict.fromkeys(parts, 0.5), keep=keep)
 

@@ -18,8 +18,7 @@ from counterpoint.core.roles import Roles
 from counterpoint.core.types import Progress, Terms, Views
 from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
-from counterpoint.objectives.contrastive import cosine_logits, info_nce
-from counterpoint.pairs.ids import same_sample
+from counterpoint.objectives.tableless import contrast_within
 from counterpoint.views.presets import SimCLRCrops
 
 
@@ -54,8 +53,8 @@ class SimCLR(Method):
     def loss(self, views: Views, at: Progress) -> Terms:  # noqa: ARG002 -- the same at every step
         """Equation 1 of the paper, mean over the 2B anchors."""
         z = self.projector(self.encoder(torch.cat([v.x for v in views])))
-        pairs = same_sample(torch.cat([v.ids for v in views]))
-        return Terms({"nt_xent": info_nce(cosine_logits(z, z, self.temperature), pairs)})
+        ids = torch.cat([v.ids for v in views])
+        return Terms({"nt_xent": contrast_within(z, ids, self.temperature)})
 
     def network(self, role: str) -> Encoder:
         """The encoder, role "image": (B, C, H, W) → (B, out_dim)."""

@@ -20,6 +20,7 @@ from counterpoint.core.types import Progress, Terms, Views
 from counterpoint.encoders.resnet import ResNet
 from counterpoint.heads.mlp import mlp
 from counterpoint.objectives.contrastive import cosine_logits, sup_con
+from counterpoint.objectives.tableless import contrast_within
 from counterpoint.pairs.labels import same_class
 from counterpoint.views.image import AsIs
 from counterpoint.views.presets import SimCLRCrops
@@ -61,8 +62,11 @@ class SupCon(Method):
         """Mean over the 2B anchors that have a positive."""
         *crops, labels = views
         z = self.projector(self.encoder(torch.cat([v.x for v in crops])))
-        pairs = same_class(labels.x.repeat(len(crops)))
-        return Terms({"supervised": sup_con(cosine_logits(z, z, self.temperature), pairs, self.form)})
+        classes = labels.x.repeat(len(crops))
+        if self.form == "out":
+            return Terms({"supervised": contrast_within(z, classes, self.temperature)})
+        logits = cosine_logits(z, z, self.temperature)
+        return Terms({"supervised": sup_con(logits, same_class(classes), self.form)})
 
     def network(self, role: str) -> Encoder:
         """The encoder, role "image": (B, C, H, W) → (B, out_dim)."""
