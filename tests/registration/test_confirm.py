@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from counterpoint.core.grid import Grid
-from counterpoint.registration.confirm import Ranking, confirm, distinct
+from counterpoint.registration.confirm import Ranking, agreed, confirm, distinct
 from counterpoint.registration.levels import Level
 from counterpoint.registration.measure import Measure
 from counterpoint.registration.refine import ncc
@@ -70,3 +70,36 @@ def test_what_overlaps_too_little_does_not_win():
     found = confirm(measure(), begin, GRID, 0.5, "rigid", overlap=0.5)
     assert np.abs(found.matrices[0] - np.eye(3)).max() < 0.1
     assert (found.scores[1:] <= 0).all()
+
+
+def scored(name: str, scores: list[float], whole: bool = True) -> Measure:
+    """A measure that gives three candidates, each shifted by 10 pixels more, the given scores."""
+    level = measure().fixed(1.0)
+
+    def score(_fixed, moving, _weight):
+        return torch.tensor([scores[i % 3] for i in range(len(moving))])
+
+    return Measure(name, lambda _: level, lambda _: level, score, whole=whole)
+
+
+def own(measure_: Measure, *order: int) -> Ranking:
+    candidates = np.stack([shifted(), shifted(x=10), shifted(x=20)])
+    return Ranking(measure_, candidates[list(order)], np.ones(len(order)))
+
+
+def test_what_several_measures_place_well_is_elected():
+    """Each has its own favorite, 1 and 2; the other's second is 1. The third measure does not see all."""
+    one, other = scored("one", [0.8, 0.9, 0.1]), scored("other", [0.1, 0.8, 0.9])
+    blind = scored("blind", [0.9, 0.1, 0.1], whole=False)
+    candidates = (0, 1, 2)
+    found = agreed([own(one, *candidates), own(blind, *candidates), own(other, *candidates)], GRID, 1.0)
+    np.testing.assert_allclose(found.matrices[0], shifted(x=10))
+    assert found.measure is other and found.margin == 0  # another scores higher: no reason to trust
+    assert len(found.matrices) == 3  # those of all three are the same
+
+
+def test_without_a_measure_that_sees_all_the_others_vote():
+    blind = scored("blind", [0.2, 0.9, 0.1], whole=False)
+    found = agreed([own(blind, 0, 1, 2)], GRID, 1.0)
+    np.testing.assert_allclose(found.matrices[0], shifted(x=10))
+    assert found.measure is blind and found.margin > 0.5

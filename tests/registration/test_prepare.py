@@ -157,3 +157,18 @@ def test_a_scattered_mask_of_a_large_image_is_too_little(most):
     mask[::3, ::3] = True  # 1600 pixels, none of which fills a block
     with pytest.raises(InputError, match="expected at least 2304 finite pixels inside its mask, found 0"):
         prepare(image(noise(120, 120)), mask, "fixed")
+
+
+def test_a_color_map_is_searched_by_what_it_shows():
+    """Rings of the map's brightness are no edges; a picture of things keeps its three channels."""
+    from matplotlib import colormaps
+
+    y, x = np.mgrid[:64, :64] / 64
+    quantity = np.exp(-((x - 0.5) ** 2 + (y - 0.5) ** 2) / 0.05)
+    image = (colormaps["jet"](quantity)[..., :3] * 255).round().astype(np.uint8)
+    prepared = prepare(Image(image, Grid((64, 64))), None, "moving")
+    assert prepared.small.shape == (64, 64, 3) and prepared.values.shape == (64, 64, 1)
+    assert prepared.plain.at(1.0).maps.shape == (1, 64, 64)
+    assert abs(np.corrcoef(prepared.values.ravel(), quantity.ravel())[0, 1]) > 0.97
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    assert prepare(Image(noise, Grid((64, 64))), None, "moving").values.shape == (64, 64, 3)

@@ -11,7 +11,7 @@ import numpy as np
 from counterpoint.core.errors import InputError
 from counterpoint.core.grid import Grid
 from counterpoint.core.threads import one_thread
-from counterpoint.registration.confirm import Ranking, confirm
+from counterpoint.registration.confirm import Ranking, agreed, confirm
 from counterpoint.registration.levels import Level
 from counterpoint.registration.measure import Measure
 from counterpoint.registration.options import USUAL, Options
@@ -129,8 +129,8 @@ def _best(pair: Pair, measures: Sequence[Measure], options: Options, say: Callab
             "are the masks or the spacing right?"
         )
     if rankings:
-        say("refining the most prominent candidate")
-        judged.append(_finished(pair, max(rankings, key=lambda r: r.standing), options))
+        say("refining the candidate that most agree on")
+        judged.append(_finished(pair, agreed(rankings, pair[0].image.grid, spacing), options))
     return max(judged, key=lambda j: j[2].trust)
 
 

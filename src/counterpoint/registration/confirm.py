@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,36 @@ def confirm(
     # What does not overlap enough is no rival: it tells nothing about what a wrong answer scores.
     keep = [i for i in distinct(matrices, scores, grid) if enough[i]] or [int(scores.argmax())]
     return Ranking(measure, matrices[keep], scores[keep])
+
+
+def agreed(rankings: Sequence[Ranking], grid: Grid, spacing: float) -> Ranking:
+    """The candidate that does best by several measures at once, where none of them is convincing by itself.
+
+    Each measure puts the candidates of all in order, and places are added (Borda). Only measures that see the
+    whole images vote, if there are such: what a frame hides may speak against a place. The ranking returned
+    is that of the last voter, mutual information among the classical measures: where edges do not tell, they
+    are no good for climbing either. If others score higher by it, its margin is 0.
+    """
+    matrices = np.concatenate([ranking.matrices for ranking in rankings])
+    measures = {ranking.measure.name: ranking.measure for ranking in rankings}
+    voters = [m for m in measures.values() if m.whole] or list(measures.values())
+    votes = np.stack([_weighed(voter, matrices, spacing) for voter in voters])
+    best = int(votes.argsort(1).argsort(1).sum(0).argmax())
+    voter, scores = voters[-1], votes[-1]
+    first = np.r_[best, np.delete(np.arange(len(matrices)), best)]
+    raised = scores[first] + np.where(first == best, np.ptp(scores) + 1, 0)  # so that it stays the first
+    keep = first[distinct(matrices[first], raised, grid)]
+    return Ranking(voter, matrices[keep], scores[keep])
+
+
+def _weighed(measure: Measure, matrices: np.ndarray, spacing: float) -> np.ndarray:
+    """(K,) scores of candidates where they are, times the square root of the share they cover."""
+    fixed, moving = measure.fixed(spacing), measure.moving(spacing)
+    points = sample(fixed, 4000)
+    pixel = torch.from_numpy(np.linalg.inv(moving.matrix) @ matrices @ fixed.matrix).float()
+    maps, weight = look(points, moving, pixel, measure.spin)
+    share = (weight.sum(-1) / points.weight.sum()).clamp(0, 1)
+    return (measure.score(points.values, maps, weight) * share.sqrt()).numpy()
 
 
 def distinct(matrices: np.ndarray, scores: np.ndarray, grid: Grid, most: int = 1 + RIVALS) -> list[int]:

@@ -39,7 +39,7 @@ def network() -> Encoder:
 def general(fixed: Prepared, moving: Prepared, frame: Frame = "strict") -> Measure:
     """Maps of the model that comes with the package, correlated."""
     first, second = (pooled(getattr(image, frame), _once(), FINER) for image in (fixed, moving))
-    return Measure(f"general{FRAMES[frame]}", first, second, refine.ncc, spin=True)
+    return Measure(f"general{FRAMES[frame]}", first, second, refine.ncc, spin=True, whole=frame == "plain")
 
 
 def _once() -> Callable[[Level], Level]:

@@ -43,6 +43,8 @@ class Measure:
     """The maps are double-angle channels, which turn with the image."""
     rough: tuple[At, At] | None = None
     """Category maps to search by mutual information; none: the search correlates the maps themselves."""
+    whole: bool = True
+    """Every pixel that counts takes part: no frame or background is left out."""
 
     def search(self, spacing: float, linear: list[np.ndarray], overlap: float) -> list[Peak]:
         """Peaks over all shifts and the given linear parts, on pixels of ``spacing``, best first."""
@@ -61,6 +63,7 @@ def gradient(fixed: Prepared, moving: Prepared, frame: Frame = "plain") -> Measu
         pooled(pyramids[1], normalized_gradient),
         refine.ncc,
         spin=True,
+        whole=frame == "plain",
     )
 
 
@@ -69,7 +72,8 @@ def mutual_information(fixed: Prepared, moving: Prepared, frame: Frame = "plain"
     pyramids = _pyramids(fixed, moving, frame)
     (fine_f, rough_f), (fine_m, rough_m) = ((_at(p, intensity), _at(p, categories)) for p in pyramids)
     name = f"mutual information{FRAMES[frame]}"
-    return Measure(name, fine_f, fine_m, refine.mutual_information, rough=(rough_f, rough_m))
+    rough = rough_f, rough_m
+    return Measure(name, fine_f, fine_m, refine.mutual_information, rough=rough, whole=frame == "plain")
 
 
 def raw(fixed: Prepared, moving: Prepared) -> Measure:

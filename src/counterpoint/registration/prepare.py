@@ -11,6 +11,7 @@ import torch
 from counterpoint.core.errors import InputError
 from counterpoint.data.image import Image
 from counterpoint.data.intensity import gray, unit, valid
+from counterpoint.data.pseudocolor import unrolled
 from counterpoint.registration.frame import unframed
 from counterpoint.registration.levels import Pyramid
 
@@ -41,6 +42,12 @@ class Prepared:
         return self.image.grid.matrix @ np.array([[f, 0, (f - 1) / 2], [0, f, (f - 1) / 2], [0, 0, 1]])
 
     @cached_property
+    def values(self) -> np.ndarray:
+        """``small``, or what it shows by a color map, (h, w, 1)."""
+        quantity = unrolled(self.small, self.counts) if self.small.shape[2] == 3 else None
+        return self.small if quantity is None else quantity[..., None]
+
+    @cached_property
     def plain(self) -> Pyramid:
         """Intensities, with every pixel that counts."""
         return self._pyramid(self.counts)
@@ -57,11 +64,11 @@ class Prepared:
 
     def _unframed(self, loose: bool) -> np.ndarray:
         """Pixels that count and belong to no frame; all that count, if the frame leaves next to nothing."""
-        mask = self.counts & unframed(gray(self.small), loose)
+        mask = self.counts & unframed(gray(self.values), loose)
         return mask if mask.sum() >= LEAST * LEAST else self.counts
 
     def _pyramid(self, mask: np.ndarray) -> Pyramid:
-        maps = torch.from_numpy(np.ascontiguousarray(self.small.transpose(2, 0, 1)))
+        maps = torch.from_numpy(np.ascontiguousarray(self.values.transpose(2, 0, 1)))
         return Pyramid(maps, torch.from_numpy(mask.astype(np.float32)), self.matrix)
 
 
