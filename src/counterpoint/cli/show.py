@@ -15,8 +15,8 @@ import tyro
 
 from counterpoint.cli.console import Flag, Folder, parsed, printable
 from counterpoint.cli.methods import plain
-from counterpoint.core.config import Config, load, names
-from counterpoint.evidence.catalogue import ROOM, entry
+from counterpoint.core.config import Config, load
+from counterpoint.evidence.catalogue import entry
 from counterpoint.evidence.run import load_claim
 from counterpoint.evidence.source import docstring, file_of, imports
 from counterpoint.evidence.store import Evidence
@@ -38,9 +38,9 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     """Run the command; returns the JSON answer and the exit code."""
     args = parsed(Args, argv, "show")
     found = entry(args.method, args.evidence)
-    config = load(ROOM, found.name).Config()
-    about = docstring(_file(names(ROOM)[found.name]))
-    rows, made_of = settings(config), parts(names(ROOM)[found.name])
+    config = load(found.room, found.name).Config()
+    about = docstring(_file(found.module))
+    rows, made_of = settings(config), parts(found.module)
     claim = _claim(found.name, found.evidence) if found.claimed else None
     answer = {**plain(found), "about": about, "settings": rows, "parts": made_of, "claim": claim}
     if not args.json:

@@ -26,6 +26,9 @@ class Procedure(Configured, ABC):
     Those in ``registration`` are called as ``(fixed, moving, transform="rigid") -> matrix``: the images are
     (H, W[, C]) arrays, ``transform`` is "rigid", "similarity" or "affine", and ``matrix`` is (3, 3) float64,
     fixed → moving in pixels.
+
+    All others are called as ``(data) -> data``: a set of images, as ``data.open.open_data`` gives it, goes
+    in, and another one, smaller or made anew, comes out. ``counterpoint apply`` calls them.
     """
 
     Config: ClassVar[type[ProcedureConfig]]

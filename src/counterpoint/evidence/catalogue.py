@@ -1,4 +1,7 @@
-"""What there is: every method with its idea, its paper and what came of its claim. Imports none of ours."""
+"""What there is: methods, each with its idea, its paper and what came of its claim. Imports none of ours.
+
+Procedures are among them if they have a claim; the others are rivals, and no system of their own.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,17 @@ from counterpoint.evidence.source import PACKAGE, changed, docstring, file_of, f
 from counterpoint.evidence.store import Evidence, folder, read
 
 ROOM = f"{PACKAGE}.methods"
+PROCEDURES = f"{PACKAGE}.procedures"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One method."""
+    """One method, or procedure with a claim."""
 
     name: str
     """Of its file, e.g. "barlow_twins"."""
+    module: str
+    """Its file as a module, e.g. "counterpoint.methods.image.barlow_twins"."""
     field: str
     """Of the folder it stands in, e.g. "image"; "own" at the top of a folder of the user's own."""
     idea: str
@@ -36,6 +42,11 @@ class Entry:
     """Why the user's own file cannot be used, a sentence; empty for all others."""
 
     @property
+    def room(self) -> str:
+        """The room its kind is loaded from, e.g. "counterpoint.methods"."""
+        return ".".join(self.module.split(".")[:2])
+
+    @property
     def verdict(self) -> str:
         """Holds, fails, open, or none where nothing was shown yet."""
         return self.evidence.verdict if self.evidence else "none"
@@ -43,13 +54,13 @@ class Entry:
 
 def entries(evidence: Path | None) -> list[Entry]:
     """All methods, by field and name, with what a folder of evidence says of them; without it, their own."""
-    found = [_entry(name, module, evidence) for name, module in names(ROOM).items()]
+    found = [_entry(name, module, evidence) for name, module in _listed().items()]
     return sorted(found, key=lambda entry: (entry.field, entry.name))
 
 
 def entry(name: str, evidence: Path | None) -> Entry:
     """One method by its name; an ``InputError`` with the nearest names if there is none."""
-    known = names(ROOM)
+    known = _listed()
     if name not in known:
         raise unknown("method", name, known)
     return _entry(name, known[name], evidence)
@@ -69,6 +80,12 @@ def home(claim: str) -> Path:
     return own / "evidence" if own else folder()
 
 
+def _listed() -> dict[str, str]:
+    """Name → module path of all that are listed."""
+    claimed = claims()
+    return names(ROOM) | {name: path for name, path in names(PROCEDURES).items() if name in claimed}
+
+
 def _entry(name: str, module: str, where: Path | None) -> Entry:
     file = file_of(module)
     assert file is not None, "names() found it"
@@ -79,12 +96,14 @@ def _entry(name: str, module: str, where: Path | None) -> Entry:
         paragraphs = [" ".join(part.split()) for part in docstring(file).split("\n\n")]
         stale = _stale(name, evidence)
         if owner(file):
-            load(ROOM, name)  # ours are asked by the tests; of this one nobody else will say
+            # ours are asked by the tests; of this one nobody else will say
+            load(".".join(module.split(".")[:2]), name)
     except InputError as error:
         problem = str(error)
     idea, paper = [*paragraphs, "", ""][:2]
     return Entry(
         name=name,
+        module=module,
         field="/".join(module.split(".")[2:-1]) or "own",
         idea=idea,
         paper=paper,
