@@ -18,12 +18,20 @@ from counterpoint.objectives import (
     adaptive,
     assignment,
     attraction,
+    bags,
     contrastive,
+    density,
+    focal,
+    gated,
+    matching,
     multiview,
+    placewise,
     reconstruction,
     redundancy,
     regression,
+    spectral,
     tableless,
+    unified,
     uniformity,
 )
 from counterpoint.objectives.precision import wide
@@ -75,6 +83,16 @@ def adapted(a: Tensor, b: Tensor) -> Tensor:
     return loss + 0.02 * adaptive.price_of_pairs(temperature, pairs.positive, pairs.negative, a.shape[1])
 
 
+def densities(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of an image, a code and a code's law."""
+    zero = torch.zeros_like(a)
+    return (
+        density.log_normal(b, a, -1.0),
+        density.log_normal(a, zero, zero),
+        density.log_normal(b, a / 2, 0.5),
+    )
+
+
 CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "contrastive info_nce": joint(contrastive.info_nce),
     "contrastive sup_con in": joint(lambda x, p: contrastive.sup_con(x, p, "in")),
@@ -105,18 +123,35 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "attraction": lambda a, b: attraction.attraction(torch.stack([a, b, a + b])),
     "attraction repulsion": lambda a, b: attraction.repulsion(torch.stack([a, b])),
     "adaptive": adapted,
+    "focal": joint(focal.focal),
+    "gated": lambda a, b: contrastive.info_nce(
+        gated.gated_logits(torch.cat([a, b]), torch.ones(2 * len(a), a.shape[1]), TAU),
+        same_sample(torch.arange(len(a)).repeat(2)),
+    ),
+    "spectral": spectral.spectral,
+    "bags": lambda a, b: bags.bag_divergence(a, wide(b.detach()).softmax(-1)),
+    "matching": lambda a, b: matching.row_distance([a], [b]),
+    "unified": lambda a, b: unified.unified((1 + TAU * table(a, b)) / 2, crossed(a)),
     "supervision": supervised,
     "regression": regression.cosine_regression,
     "redundancy barlow": redundancy.barlow,
     "redundancy vicreg": lambda a, b: torch.stack(list(redundancy.vicreg(a, b).values())).sum(),
     "assignment swapped": lambda a, b: assignment.swapped(a, assignment.sinkhorn(b, 0.5), TAU),
     "assignment centered": lambda a, b: assignment.centered_cross_entropy(a, b, wide(b).mean(0), 0.2, 0.1),
+    "density machine": lambda a, b: density.mutual_information_machine(*densities(a, b)),
+    "density bound": lambda a, b: density.evidence_bound(*densities(a, b)),
+    "placewise regression": lambda a, b: placewise.place_regression(
+        a[None], b[None], crossed(a).positive[None]
+    ),
+    "placewise contrast": lambda a, b: placewise.place_contrast(
+        a[None], b[None], Pairs(crossed(a).positive[None], crossed(a).negative[None]), TAU
+    ),
     "reconstruction": lambda a, b: reconstruction.masked_mse(
         a[:, None], b[:, None], torch.ones(len(a), 1).bool()
     ),
 }
 
-UNGUIDED = {"assignment swapped", "assignment centered", "reconstruction"}
+UNGUIDED = {"assignment swapped", "assignment centered", "bags", "reconstruction"}
 """Those whose second argument is a target, made without a gradient or given."""
 
 each = pytest.mark.parametrize("loss", CASES.values(), ids=CASES.keys())
