@@ -230,7 +230,7 @@ def run_set(name: str, args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _sources(called: str) -> str:
     """A hash of what the method's answers depend on."""
-    rooms = ("procedures",) if called in RIVALS else ("registration", "encoders")
+    rooms = ("procedures/registration",) if called in RIVALS else ("registration", "encoders")
     files = sorted(f for room in rooms for f in (ROOT / "src" / "counterpoint" / room).rglob("*.py"))
     return _hash(*(f.read_text(encoding="utf-8") for f in files))
 
