@@ -75,6 +75,7 @@ TINY: dict[str, Callable[[EncoderConfig], EncoderConfig]] = {
 NUMBERS = {
     "size": SIZE, "local": 8, "locals": 1, "hidden": 8, "predictor": 8, "dim": 6, "prototypes": 5, "queue": 6,
     "decoder": 8, "decoder_depth": 1, "decoder_heads": 2, "freeze": 0.0, "start": 0,
+    "split": "bands",  # these images have no color
 }  # fmt: skip
 """Well-known settings, small; none of a queue or a frozen start is left out."""
 

@@ -17,10 +17,13 @@ from torch import Tensor, nn
 from counterpoint.core.config import names
 from counterpoint.core.tensors import read_tensors, write_tensors
 from counterpoint.core.types import Progress
+from counterpoint.memories.banks import Banks
 from counterpoint.memories.center import Center
+from counterpoint.memories.clusters import Clusters
 from counterpoint.memories.queue import Queue
 from counterpoint.memories.table import Table
 from counterpoint.memories.teacher import Teacher
+from counterpoint.memories.vocabulary import Vocabulary
 
 ROOM = "counterpoint.memories"
 STEPS = 7
@@ -58,6 +61,23 @@ CASES = {
         lambda: Table(2, 3, momentum=0.5),
         lambda memory, rows, step: memory.write((torch.arange(4) * step) % 11, rows),
         lambda memory: memory.read(torch.arange(len(memory))),
+    ),
+    "clusters": Case(
+        lambda: Clusters(2, 3),
+        lambda memory, rows, step: memory.write(
+            (torch.arange(4) * step) % 11, rows, None if memory.begun else torch.arange(4) % 2
+        ),
+        lambda memory: torch.cat([memory.read(), memory.label[:, None].to(memory.centroids)], 1),
+    ),
+    "banks": Case(
+        lambda: Banks(2, 3),
+        lambda memory, rows, step: memory.write((torch.arange(4) * step) % 11, torch.stack([rows, -rows])),
+        lambda memory: torch.cat([table.rows for table in memory.tables]),
+    ),
+    "vocabulary": Case(
+        lambda: Vocabulary(10, 3),
+        lambda memory, rows, step: memory.write(rows, memory.scaled(rows.square())[None]),
+        lambda memory: torch.cat([memory.read(), memory.scale.expand(1, 3)]),
     ),
     "center": Case(
         lambda: Center(3, 0.9),

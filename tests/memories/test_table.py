@@ -63,3 +63,10 @@ def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="ids: expected whole numbers ≥ 0, found -1"):
         table.write(torch.tensor([0, -1]), torch.rand(2, 2))
     assert not table.seen.any()
+
+
+def test_rows_may_be_kept_on_the_sphere():
+    table = Table(1, 2, momentum=0.5, unit=True)
+    table.write(torch.tensor([0]), torch.tensor([[3.0, 0.0]]))
+    table.write(torch.tensor([0]), torch.tensor([[0.0, 1.0]]))
+    assert torch.allclose(table.rows, torch.full((1, 2), 0.5**0.5))

@@ -14,6 +14,8 @@ from counterpoint.views.presets import (
     DINOCrops,
     ManyCrops,
     MoCoCrops,
+    OBoWCrops,
+    PlainCrop,
     Preset,
     SimCLRCrops,
     SwAVCrops,
@@ -26,7 +28,7 @@ ALL = [c for c in vars(presets).values() if inspect.isclass(c) and issubclass(c,
 @pytest.mark.parametrize("preset", ALL, ids=lambda p: p.__name__)
 def test_presets_are_at_hand_at_any_size(preset):
     views = preset(size=16).build()(BATCH, generator(0))
-    assert views[0].x.shape == (6, 3, 16, 16) and len(views) in (2, 4, 5, 8, 10)
+    assert views[0].x.shape == (6, 3, 16, 16) and len(views) in (1, 2, 4, 5, 8, 10)
     assert preset.from_dict(preset(flip=0.0).to_dict()) == preset(flip=0.0)
 
 
@@ -53,6 +55,16 @@ def test_presets_are_those_of_the_papers():
     (many,), (cacr,) = ManyCrops(count=3).crops(), CACRCrops().crops()
     assert (many.count, many.area, many.amounts) == (3, simclr.area, simclr.amounts)
     assert (cacr.count, cacr.area, cacr.jittered, cacr.amounts) == (5, (0.2, 1.0), 1.0, (0.4,) * 4)
+
+
+def test_a_teacher_sees_the_image_itself_and_a_plain_crop_keeps_its_color():
+    whole, *_, small = OBoWCrops(size=20, flip=0.0, locals=2).build()(BATCH, generator(0))
+    assert torch.allclose(whole.x, BATCH["image"], atol=1e-6) and small.x.shape[-1] == 16
+    roles = [c.role for c in OBoWCrops().crops() for _ in range(c.count)]
+    assert roles == ["whole", *["crops"] * 2, *["patches"] * 5]
+    tint = BATCH["image"][:, :1] * torch.tensor([0.2, 0.5, 1.0]).view(3, 1, 1)
+    (crop,) = PlainCrop(size=16).build()({"image": tint, "id": BATCH["id"]}, generator(0))
+    assert torch.allclose(crop.x[:, 1], 0.5 * crop.x[:, 2], atol=1e-5)
 
 
 def test_a_wrong_setting_is_refused_in_a_sentence():

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from counterpoint.core.errors import InputError
 
@@ -21,6 +22,7 @@ class Table(nn.Module):
         size: How many rows it begins with, ≥ 0.
         dim: Width of a row.
         momentum: How much of what a row held stays when it is written again, in [0, 1).
+        unit: Whether rows are brought to unit length after that, as there.
 
     Raises:
         InputError: ``size`` < 0, ``dim`` < 1 or ``momentum`` outside [0, 1).
@@ -29,13 +31,13 @@ class Table(nn.Module):
     rows: Tensor
     seen: Tensor
 
-    def __init__(self, size: int, dim: int, momentum: float = 0.0) -> None:
+    def __init__(self, size: int, dim: int, momentum: float = 0.0, unit: bool = False) -> None:
         super().__init__()
         if size < 0 or dim < 1 or not 0 <= momentum < 1:
             raise InputError(
                 f"table: expected size ≥ 0, dim > 0, momentum in [0, 1), found {size}, {dim}, {momentum}"
             )
-        self.momentum = momentum
+        self.momentum, self.unit = momentum, unit
         self.register_buffer("rows", torch.zeros(size, dim))
         self.register_buffer("seen", torch.zeros(size, dtype=torch.bool))  # whether a row was ever written
         self.register_load_state_dict_pre_hook(_at_its_size)
@@ -69,7 +71,8 @@ class Table(nn.Module):
         new = self.rows.new_zeros(len(ids), rows.shape[1]).index_add_(0, place, rows.to(self.rows))
         new /= times[:, None]
         keep = self.momentum * self.seen[ids, None]
-        self.rows[ids] = keep * self.rows[ids] + (1 - keep) * new
+        new = keep * self.rows[ids] + (1 - keep) * new
+        self.rows[ids] = normalize(new, dim=1) if self.unit else new
         self.seen[ids] = True
 
     def _resize(self, size: int) -> None:

@@ -16,6 +16,7 @@ from counterpoint.core.config import Config
 from counterpoint.core.errors import InputError
 from counterpoint.core.types import Batch, View, Views
 from counterpoint.views.color import blurred, grayed, jittered, solarized
+from counterpoint.views.offcenter import off_center
 from counterpoint.views.place import Placed, drawn_boxes, resampled
 
 
@@ -35,6 +36,8 @@ class Crops(Config):
     """How a crop is brought to its size; antialiased where it shrinks."""
     flip: float = 0.5
     """Share of crops that are mirrored left and right."""
+    off_center: float = 0.0
+    """Law of the crops' places, as of ``views.offcenter``: below 1 they avoid the middle; 0 for anywhere."""
     jitter: tuple[float, float, float, float] = (0.8, 0.8, 0.8, 0.2)
     """Largest change of brightness, contrast, saturation and hue (at most 0.5) at strength 1."""
     jittered: float = 0.8
@@ -57,6 +60,8 @@ class Crops(Config):
             raise InputError(f"crops: expected count ≥ 0 and size ≥ 1, found {self.count} and {self.size}")
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise InputError(f"crops.area: expected 0 < smallest ≤ largest ≤ 1, found {self.area}")
+        if not self.off_center >= 0:
+            raise InputError(f"crops.off_center: expected a number ≥ 0, found {self.off_center}")
         for name in ("ratio", "sigma"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
@@ -101,7 +106,10 @@ class MultiCrop:
 
     def _view(self, x: Tensor, ids: Tensor, crops: Crops, rng: torch.Generator) -> View:
         frame, size = (x.shape[-2], x.shape[-1]), (crops.size, crops.size)
-        box = drawn_boxes(len(x), frame, crops.area, crops.ratio, crops.flip, rng).to(x.device)
+        box = drawn_boxes(len(x), frame, crops.area, crops.ratio, crops.flip, rng)
+        if crops.off_center:
+            box = off_center(box, crops.off_center, rng)
+        box = box.to(x.device)
         x = resampled(x, box, size, cubic=crops.interpolation == "bicubic").clamp_(0, 1)
         x = jittered(x, crops.amounts, crops.jittered, rng)
         x = grayed(x, crops.gray, rng)

@@ -97,6 +97,31 @@ class MoCoCrops(Preset):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlainCrop(Preset):
+    """One crop whose color stays, for methods that divide it into views (CMC, arXiv:1906.05849)."""
+
+    strength: float = 0.0
+    """How strongly colors are jittered; 0 turns jitter off."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """One set of one."""
+        return (Crops(size=self.size, strength=self.strength, gray=0.0, flip=self.flip),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlikeCrops(Preset):
+    """MoCo's two crops, of which the first keeps away from the middle (Wu et al. 2023, arXiv:2307.12168)."""
+
+    off_center: float = 0.1
+    """Law of the first crop's place, less is farther from the middle; 0.1 for CIFAR, 0.6 for ImageNet."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """Two sets of one."""
+        anywhere = Crops(size=self.size, strength=self.strength, flip=self.flip)
+        return (replace(anywhere, off_center=self.off_center), anywhere)
+
+
+@dataclass(frozen=True, kw_only=True)
 class BYOLCrops(Preset):
     """BYOL's two unlike crops (arXiv:2006.07733, table 6), Barlow Twins' too (arXiv:2103.03230, 2.2)."""
 
@@ -166,3 +191,47 @@ class DINOCrops(Preset):
             first, count=self.locals, size=self.local, area=(0.05, 0.4), blur=self.blur[2], role="local"
         )
         return (first, second, small)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OBoWCrops(Preset):
+    """OBoW's whole image, crops and patches (arXiv:2012.11552, appendix on implementation)."""
+
+    strength: float = 1.0
+    """How strongly colors of crops and patches are jittered; 0 turns jitter off."""
+    blur: float = 0.0
+    """Share of crops and patches that are blurred; 0.5 in the paper, for 160 pixels."""
+    crop: int = 24
+    """Side of the crops in pixels; 160 in the paper, for 224."""
+    cropped: int = 2
+    """How many crops; 0 for none."""
+    local: int = 16
+    """Side of the patches in pixels; 96 in the paper, for 224."""
+    locals: int = 5
+    """How many patches; 0 for none."""
+
+    def crops(self) -> tuple[Crops, ...]:
+        """The whole image, mirrored at times; a set of crops; a set of patches."""
+        whole = Crops(
+            size=self.size,
+            area=(1.0, 1.0),
+            ratio=(1.0, 1.0),
+            flip=self.flip,
+            strength=self.strength,
+            jittered=0.0,
+            gray=0.0,
+            role="whole",
+        )
+        law = Crops(
+            count=self.cropped,
+            size=self.crop,
+            area=(0.08, 0.6),
+            flip=self.flip,
+            jitter=(0.4, 0.4, 0.4, 0.1),
+            strength=self.strength,
+            blur=self.blur,
+            role="crops",
+        )
+        # a patch is (96/256)² of a crop of 0.6 to 1 of the image
+        small = replace(law, count=self.locals, size=self.local, area=(0.084, 0.14), role="patches")
+        return (whole, law, small)
