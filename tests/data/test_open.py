@@ -43,7 +43,7 @@ def test_a_path_comes_before_a_name(tmp_path, monkeypatch):
         ("zzz", "unknown data .* 'zzz': known are digits, shapes"),
         ("no/such/folder", "no/such/folder: expected data .*found nothing there"),
         ("none.npz", r"none\.npz: expected data .*found nothing there"),
-        ("here.txt", r"here\.txt: expected a folder, \.npz, \.npy or \.csv, found \.txt"),
+        ("here.txt", r"here\.txt: expected a folder, \.npz, .* or \.parquet, found \.txt"),
         ("empty", "empty: expected images, found none in it"),
     ],
 )

@@ -13,10 +13,10 @@ def rows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(count, 5, generator=rng), torch.randint(0, 3, (count,), generator=rng)
 
 
-@pytest.mark.parametrize("block", [1, 2**22])
+@pytest.mark.parametrize("small", [1, 2**22])
 @pytest.mark.parametrize("k", [1, 7, 40])
-def test_plain_votes_are_those_of_scikit_learn(k, block, monkeypatch):
-    monkeypatch.setattr("counterpoint.tasks.knn.BLOCK", block)
+def test_plain_votes_are_those_of_scikit_learn(k, small, monkeypatch):
+    monkeypatch.setattr("counterpoint.pairs.search.SMALL", small)
     (bank, label), (queries, _) = rows(40, 0), rows(25, 1)
     other = KNeighborsClassifier(k, metric="cosine").fit(bank.numpy(), label.numpy())
     assert knn(bank, label, queries, 3, k, None).tolist() == other.predict(queries.numpy()).tolist()

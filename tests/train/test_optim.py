@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from counterpoint.core.errors import InputError
-from counterpoint.train.optim import OptimConfig, optimizer, rate
+from counterpoint.train.large import Lamb, Lars
+from counterpoint.train.optim import OptimConfig, optimizer, rate, scaled
 
 
 def test_rates_by_hand():
@@ -36,6 +37,15 @@ def test_onecycle_is_torchs():
     assert rate(config, 1) == pytest.approx(0.1 / 25 / 1e4)
 
 
+def test_the_rate_grows_with_the_samples_of_an_update():
+    found = [scaled(OptimConfig(lr=0.3, scale=rule), 1024) for rule in ("none", "linear", "sqrt")]
+    assert [c.lr for c in found] == pytest.approx([0.3, 1.2, 0.6]) and {c.scale for c in found} == {"none"}
+    assert scaled(OptimConfig(lr=0.3, scale="sqrt"), 64).lr == pytest.approx(0.15)
+    assert rate(found[1], 1 / 20) == pytest.approx(1.2)
+    with pytest.raises(ValueError, match="expected settings that are scaled already, found linear"):
+        rate(OptimConfig(scale="linear"), 0.5)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "onecycle"])
 @pytest.mark.parametrize("warmup", [0.0, 0.3, 1.0])
 def test_rates_stay_within_bounds(schedule, warmup):
@@ -45,7 +55,14 @@ def test_rates_stay_within_bounds(schedule, warmup):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
+    ("name", "kind"),
+    [
+        ("adamw", torch.optim.AdamW),
+        ("adam", torch.optim.Adam),
+        ("sgd", torch.optim.SGD),
+        ("lars", Lars),
+        ("lamb", Lamb),
+    ],
 )
 def test_biases_and_norms_do_not_decay_and_frozen_weights_are_left_out(name, kind):
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
@@ -55,13 +72,20 @@ def test_biases_and_norms_do_not_decay_and_frozen_weights_are_left_out(name, kin
     decayed, free = made.param_groups
     assert decayed["weight_decay"] == 0.1 and [p is module[0].weight for p in decayed["params"]] == [True]
     assert free["weight_decay"] == 0 and len(free["params"]) == 4
-    assert decayed["lr"] == 0.3
-    assert decayed["momentum"] == 0.7 if name == "sgd" else decayed["betas"] == (0.5, 0.6)
+    assert decayed["lr"] == 0.3 and (decayed.get("adapt"), free.get("adapt")) in ((None, None), (True, False))
+    assert decayed["momentum"] == 0.7 if name in ("sgd", "lars") else decayed["betas"] == (0.5, 0.6)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"lr": 0.0}, {"lr": float("nan")}, {"weight_decay": -1.0}, {"betas": (0.9, 1.0)}, {"warmup": 1.5}],
+    [
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"weight_decay": -1.0},
+        {"betas": (0.9, 1.0)},
+        {"warmup": 1.5},
+        {"trust": 0.0},
+    ],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(InputError, match="optim"):

@@ -1,33 +1,51 @@
-"""Write what a trained network makes of every sample of a data set: features, ids and labels in one file."""
+"""Write what a trained network makes of every sample of a data set: features, ids and labels."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from counterpoint.cli.console import Flag, Folder, parsed, say
+from counterpoint.cli.console import Flag, Folder, outputs, parsed, say
 from counterpoint.cli.model import given, one_role
 from counterpoint.core.errors import InputError
-from counterpoint.core.networks import load_networks
+from counterpoint.core.networks import FILE, load_networks
 from counterpoint.data.open import open_data
+from counterpoint.evidence.workers import each
 from counterpoint.integrations.hub import fetched
 from counterpoint.tasks.features import features, writer
+from counterpoint.tasks.parts import Kind, Plan, Source, make, planned
 
 
 @dataclass(frozen=True)
 class Args:
-    """Features of a data set by a trained run, as arrays (.npz) or a table (.parquet) of z, id and label."""
+    """Features of a data set by a trained run: z, id and label, in one file or in parts.
+
+    Parts are for data that outgrow memory: a folder of memory-mapped arrays or Parquet files, written as
+    they are done. Started again after it was stopped, the command makes only those that are missing; all
+    bits are the same whatever the number of jobs.
+    """
 
     run: Annotated[str, tyro.conf.Positional]
     """A run folder, its networks.safetensors, or hf://OWNER/NAME[@REVISION]."""
     data: Annotated[str, tyro.conf.Positional]
-    """A folder of images, a .npz, .npy or .csv file, or the name of a set that comes with the package."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FILE", aliases=["-o"])] = Path("features.npz")
-    """The file to write; ends in .npz or .parquet."""
+    """A folder of images, a .npz, .npy or .csv file, archives (.tar, .parquet, a folder of such, or several
+    as in "shards-{0000..0009}.tar"), or the name of a set that comes with the package."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE|DIR", aliases=["-o"])] = Path("features.npz")
+    """The file to write, which ends in .npz or .parquet; or, without such an ending, a folder for parts."""
+    kind: Kind = "npy"
+    """Files of parts: "npy", or "parquet"."""
+    part: int = 16384
+    """Samples of a part."""
+    jobs: int = 1
+    """Processes that make parts, each with one thread; 0: as many as there are cores."""
+    side: int | None = None
+    """Pixels of a side that images are resized to."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """What to do at an image that cannot be read; those skipped are named."""
     role: str = ""
     """The network, if the run has several."""
     tap: str = ""
@@ -47,24 +65,48 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     import torch
 
     args = parsed(Args, argv, "embed")
-    if args.batch < 1:
-        raise InputError(f"--batch: expected at least 1, found {args.batch}")
+    for flag in ("batch", "part", "jobs"):
+        if getattr(args, flag) < (flag != "jobs"):
+            least = "no negative number" if flag == "jobs" else "at least 1"
+            raise InputError(f"--{flag}: expected {least}, found {getattr(args, flag)}")
     if args.device not in ("cpu", "cuda") or (args.device == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"--device: expected cpu, or cuda on a machine that has it, found {args.device}")
-    write = writer(args.out)
+    in_parts = not args.out.suffix
+    if in_parts and args.cache is not None:
+        raise InputError("--cache: expected a file to write, found a folder of parts, which is kept as it is")
+    write = None if in_parts else writer(args.out)
     run = given(args.run)
-    networks = load_networks(fetched(run))
+    file = fetched(run)
+    networks = load_networks(file)
     role = one_role(networks, args.role)
-    data = open_data(args.data)
+    data = open_data(args.data, size=args.side, on_error=args.on_error)
     key = role if role in data.provides else "image"
     start = time.perf_counter()
-    found = features(
-        networks[role].to(args.device), data, args.batch, key=key, tap=args.tap, cache=args.cache
-    )
-    write(found)
-    count, dim = found.z.shape
+    if write is None:
+        weights = file / FILE if file.is_dir() else file
+        plan = Plan(
+            networks=weights, role=role, tap=args.tap, key=key, batch=args.batch, size=args.part,
+            kind=args.kind, device=args.device, folder=args.out,
+        )  # fmt: skip
+        answer = _in_parts(args, plan, data)
+    else:
+        network = networks[role].to(args.device)
+        found = features(network, data, args.batch, key=key, tap=args.tap, cache=args.cache)
+        write(found)
+        count, dim = found.z.shape
+        answer = {"samples": count, "dim": dim, "labels": found.label is not None}
     seconds = time.perf_counter() - start
-    say(f"{count} samples, {dim} features each: {args.out} ({seconds:.1f} s)")
-    labelled = found.label is not None
-    answer = {"run": run, "out": str(args.out), "samples": count, "dim": dim, "labels": labelled}
-    return answer | {"seconds": seconds}, 0
+    say(f"{answer['samples']} samples: {args.out} ({seconds:.1f} s)")
+    return {"run": run, "out": str(args.out), **answer, "seconds": seconds}, 0
+
+
+def _in_parts(args: Args, plan: Plan, data: Source) -> dict[str, Any]:
+    """Make the parts that are missing."""
+    jobs = 1 if args.device == "cuda" else args.jobs
+    with outputs(args.out):
+        missing, parts = planned(plan, data, {"data": args.data, "side": args.side})
+        if len(missing) < parts:
+            say(f"{args.out}: {parts - len(missing)} of {parts} parts were made before")
+        for i, count in enumerate(each(make, missing, jobs, "embed")):
+            say(f"[{parts - len(missing) + i + 1}/{parts}] {count} samples")
+    return {"samples": len(data), "parts": parts, "made": len(missing), "labels": data.label is not None}

@@ -32,7 +32,7 @@ from counterpoint.cli.console import (
 from counterpoint.cli.model import given
 from counterpoint.cli.pairs import channel
 from counterpoint.core.errors import InputError, WorkError
-from counterpoint.core.files import write_text
+from counterpoint.core.files import sweep, write_text
 from counterpoint.core.networks import FILE, load_networks
 from counterpoint.data.image import Image
 from counterpoint.data.pairs import Pair, read_pairs
@@ -45,6 +45,8 @@ from counterpoint.registration.report import write_report
 from counterpoint.registration.result import Registration
 
 RESULT, TABLE = "result.json", "summary.csv"
+FILES = ("transform.tfm", "transform.json", "transform_3d.tfm", "report.html", RESULT)
+"""Beside the registered image."""
 ENTRIES = [(f"a{i + 1}{j + 1}", i, j) for i in range(2) for j in range(3)]
 """Columns of the table that hold the matrix, as "score" reads them."""
 COLUMNS = (
@@ -131,6 +133,7 @@ def _registered(
     registered = out / f"registered{suffix_like(pair.moving)}"
     if registered.resolve() in (p.resolve() for p in _inputs(args, pair)):
         raise InputError(f"{registered}: expected an output folder without the images that are read from it")
+    sweep(registered, *(out / name for name in FILES))
     made_with = _made_with(args, pair)
     fixed = read_image(pair.fixed, channel=channel(args.fixed_channel))
     result = register(
@@ -139,11 +142,12 @@ def _registered(
         fixed_spacing=args.fixed_spacing, moving_spacing=args.moving_spacing, progress=progress,
     )  # fmt: skip
     progress("writing")
+    (out / RESULT).unlink(missing_ok=True)  # of other settings: it must not stand beside what is written now
     write_image(registered, result.warp(_whole(args, pair, result), labels=args.labels))
-    for name in ("transform.tfm", "transform.json"):
+    for name in FILES[:2]:
         result.save(out / name)
-    result.save(out / "transform_3d.tfm", dimension=3)
-    report = out / "report.html" if args.report == "yes" else None
+    result.save(out / FILES[2], dimension=3)
+    report = out / FILES[3] if args.report == "yes" else None
     if report:
         write_report(result, report, settings=plain(_settings(args)))
     answer = summary(result) | {
@@ -187,6 +191,7 @@ def _many(args: Args, table: Path) -> tuple[dict[str, Any], int]:
     model = _model(args)
     rows: list[dict[str, Any]] = []
     with outputs(args.out):
+        sweep(args.out / TABLE)
         for i, pair in enumerate(listed.pairs):
             say(f"[{i + 1}/{len(listed.pairs)}] {pair.name}")
             rows.append(_one_of_many(args, pair, model))

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
-import yaml
 
 from counterpoint.cli.ask import asked
 from counterpoint.cli.console import (
@@ -35,6 +34,7 @@ from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.files import write_text
 from counterpoint.core.networks import about, load_networks
 from counterpoint.core.procedure import ProcedureConfig
+from counterpoint.core.untrusted import parse_yaml
 from counterpoint.data.pairs import Pair
 from counterpoint.data.read import read_image
 from counterpoint.integrations.hub import fetched, is_reference
@@ -219,8 +219,8 @@ def _method(name: str, transform: Kind, model: Model | None) -> Method:
     """A method by its name and settings, e.g. "mattes:starts=12"."""
     kind, _, rest = name.partition(":")
     try:
-        settings = yaml.safe_load(f"{{{rest.replace('=', ': ')}}}")
-    except yaml.YAMLError:
+        settings = parse_yaml(f"{{{rest.replace('=', ': ')}}}")
+    except ValueError:
         raise InputError(
             f"method {kind}: expected settings such as starts=12,bins=50, found {rest!r}"
         ) from None

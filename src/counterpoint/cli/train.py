@@ -9,16 +9,16 @@ from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from counterpoint.cli.argv import taken
 from counterpoint.cli.console import parsed, plain, say
 from counterpoint.cli.trainable import FromPairs, Ready, Run, kind_of_data
 from counterpoint.core.config import Config, load, names
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.method import MethodConfig
+from counterpoint.core.untrusted import parse_yaml, read_text
 from counterpoint.train.config import TrainConfig
 from counterpoint.train.loop import fit
+from counterpoint.train.processes import rank
 
 ROOM = MethodConfig.room
 USAGE = """usage: counterpoint train METHOD (--fixed DIR --moving DIR | --data DATA) -o RUN [options]
@@ -73,6 +73,8 @@ def _train(args: Any) -> tuple[dict[str, Any], int]:
     ready: Ready = args.ready(args.method, args.train.seed)
     start = time.perf_counter()
     done = fit(ready.method, ready.data, args.train, args.out, about=ready.about)
+    if rank():  # the first of several processes says it for all
+        return {}, 0
     if done.already_done:
         say(f"{args.out}: this run was finished before")
     say(f"loss {done.loss:.4f} after {done.steps} steps")
@@ -93,10 +95,11 @@ def _train(args: Any) -> tuple[dict[str, Any], int]:
 
 def _read(file: Path, kind: str) -> dict[str, Config]:
     """Method and training settings from a run.yaml or a recipe of the same form."""
+    text = read_text(file, "settings as YAML")
     try:
-        read = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: expected settings as YAML, found: {str(error).splitlines()[0]}") from None
+        read = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(f"{file}: expected settings as YAML, found: {error}") from None
     if not isinstance(read, dict):
         raise InputError(f"{file}: expected a table of settings, found {type(read).__name__}")
     read = read.get("settings", read)

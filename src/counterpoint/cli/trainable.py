@@ -18,6 +18,7 @@ from counterpoint.core.encoder import EncoderConfig
 from counterpoint.core.errors import InputError
 from counterpoint.core.method import Method, MethodConfig
 from counterpoint.data.aligned import Aligned, AlignedPatches, read_aligned
+from counterpoint.data.inflation import Inflated
 from counterpoint.data.open import open_data
 from counterpoint.data.pairs import Pair
 from counterpoint.data.synthesis import PHOTOGRAPHS, Synthesis
@@ -108,14 +109,19 @@ class FromImages(Run):
     """Learn a representation from images."""
 
     data: Word = None
-    """Images: a folder (classes as subfolders, MNIST or CIFAR as they come), a table, .npz, .npy; or
-    digits or shapes, which come with the package."""
+    """Images: a folder (classes as subfolders, MNIST or CIFAR as they come), a table, .npz, .npy; archives
+    (.tar, .parquet, a folder of such, or several as in shards-{0000..0009}.tar); or digits or shapes, which
+    come with the package."""
     part: Literal["train", "all"] = "train"
     """Which part of data that come in parts; data without parts are all training data."""
     side: int | None = None
     """Pixels of a side that images are resized to."""
     on_error: Literal["stop", "skip"] = "stop"
     """What to do at a file that cannot be read; those skipped are named."""
+    generated: Word = None
+    """Further images, made by a generator, that inflate the data; anything --data takes. No labels then."""
+    times: int = 10
+    """With --generated: how often an epoch has each of the data for once each generated image."""
 
     def ready(self, method: MethodConfig, seed: int) -> Ready:
         """Open the images and build the method for them."""
@@ -124,6 +130,12 @@ class FromImages(Run):
         data = open_data(
             self.data, None if self.part == "all" else self.part, size=self.side, on_error=self.on_error
         )
+        about: dict[str, Any] = {"data": str(self.data), "part": self.part}
+        if self.generated is not None:
+            channels = next(iter(data.parts(1)))["image"].shape[1]
+            made = open_data(self.generated, size=self.side, channels=channels, on_error=self.on_error)
+            data = Inflated(data, made, self.times)
+            about |= {"generated": str(self.generated), "times": self.times}
         missing = method.owner.needs - data.provides  # pyright: ignore[reportAttributeAccessIssue]
         if missing:
             raise InputError(
@@ -131,7 +143,7 @@ class FromImages(Run):
             )
         first = next(iter(data.parts(1)))["image"]
         say(f"{len(data)} images of {tuple(first.shape[1:])} (channels, height, width)")
-        about = {"data": str(self.data), "part": self.part, "shape": list(first.shape[1:])}
+        about["shape"] = list(first.shape[1:])
         channels = {
             f.name: first.shape[1]
             for f in dataclasses.fields(method)

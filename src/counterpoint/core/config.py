@@ -45,7 +45,7 @@ class Config:
     def from_dict(cls, plain: dict[str, Any], where: str = "settings") -> Self:
         """Typed settings from plain values; raises ``InputError`` on unknown keys and wrong types."""
         if not isinstance(plain, dict):
-            raise InputError(f"{where}: expected a table of settings, found {plain!r}")
+            raise InputError(f"{where}: expected a table of settings, found {plain!r:.200}")
         plain = dict(plain)
         kind = plain.pop("kind", None)
         if kind is not None and not cls.room:
@@ -105,7 +105,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if type(value) is hint:
         return value
-    raise InputError(f"{where}: expected {_name(hint)}, found {value!r}")
+    raise InputError(f"{where}: expected {_name(hint)}, found {value!r:.200}")
 
 
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
@@ -124,7 +124,7 @@ def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
             return _typed(hint, value, where)
         except InputError:
             continue
-    raise InputError(f"{where}: expected {' or '.join(map(_name, hints))}, found {value!r}")
+    raise InputError(f"{where}: expected {' or '.join(map(_name, hints))}, found {value!r:.200}")
 
 
 def _name(hint: Any) -> str:

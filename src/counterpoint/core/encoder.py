@@ -36,6 +36,9 @@ class Encoder(Configured, nn.Module, ABC):
     """Readable layers (names of submodules) and their widths in channels."""
     multiple: int = 1
     """Height and width of an input must be multiples of this."""
+    rowwise: ClassVar[tuple[str, ...]] = ("forward",)
+    """Methods that take tensors of B rows each and return B rows (or B times as many). A row may see others
+    by batch normalization alone: then training may divide the rows among processes, or into pieces."""
 
     @abstractmethod
     def forward(self, x: Any) -> Tensor:

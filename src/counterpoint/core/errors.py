@@ -25,4 +25,4 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return InputError(f"unknown {what} {name!r}: {hint}known are {', '.join(known) or 'none'}")
+    return InputError(f"unknown {what} {name[:200]!r}: {hint}known are {', '.join(known) or 'none'}")

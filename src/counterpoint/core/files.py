@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +21,7 @@ def aside(path: Path) -> Iterator[Path]:
     the file aside is removed and ``path`` is as it was.
     """
     path = Path(path)
-    suffix = "".join(path.suffixes[-2:]) if path.suffix.lower() == ".gz" else path.suffix
-    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{suffix.lower()}")
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{_suffix(path)}")
     try:
         yield temporary
         with temporary.open("rb+") as f:
@@ -28,6 +29,15 @@ def aside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(*paths: Path) -> None:
+    """Remove what processes killed inside ``aside(path)`` left; only for who alone writes to these paths."""
+    for path in paths:
+        own = re.compile(re.escape(f".{path.stem[:40]}.") + r"[0-9a-f]{8}" + re.escape(_suffix(path)))
+        for file in path.parent.glob(".*"):
+            if own.fullmatch(file.name):
+                file.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -41,11 +51,14 @@ def output_folder(path: Path | str) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path):  # nameless where the system can: a kill leaves nothing
+            pass
     except OSError as error:
         raise InputError(
             f"{path}: expected a folder that can be written to, found: {error.strerror}"
         ) from None
     return path
+
+
+def _suffix(path: Path) -> str:
+    return ("".join(path.suffixes[-2:]) if path.suffix.lower() == ".gz" else path.suffix).lower()

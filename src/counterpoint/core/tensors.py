@@ -14,6 +14,7 @@ from torch import Tensor
 
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import aside
+from counterpoint.core.untrusted import parse_json
 
 KEY = "counterpoint"
 """The one entry of the metadata: several come in random order, and equal runs are to give equal files."""
@@ -49,7 +50,7 @@ def _read(path: Path, format: str, *, tensors: bool) -> tuple[dict[str, Tensor],
     found: dict[str, Tensor] = {}
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(KEY, "{}"))
+            header = parse_json((file.metadata() or {}).get(KEY, "{}"))
             if tensors:
                 found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
     except (safetensors.SafetensorError, OSError, ValueError) as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.types import Batch
+from counterpoint.data.kinds import check_unpacked
 from counterpoint.data.pixels import resized, stack, unit_floats, with_channels
 
 MOST_CLASSES = 2**16
@@ -221,12 +220,15 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             return {"image": loaded}
         with loaded:
             wanted = [k for k in loaded.files if known & {k.lower(), *k.lower().split("_")}]
+            _check_unpacked(path, loaded, wanted)
             entries, names = {k: loaded[k] for k in wanted}, ", ".join(loaded.files)
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, MemoryError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # damaged headers are met with every kind of exception there is
         if "allow_pickle" in str(error):
             found = "pickled objects, which are never opened"
         else:
-            found = f"what cannot be read: {(str(error) or 'it ends early').splitlines()[0]}"
+            found = f"what cannot be read: {(str(error) or 'it ends early').splitlines()[0][:160]}"
         raise InputError(f"{path}: expected plain arrays, found {found}") from None
     if not any(set(IMAGE) & {k.lower(), *k.lower().split("_")} for k in entries):
         raise InputError(
@@ -234,6 +236,13 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             f"{names or 'nothing'}"
         )
     return entries
+
+
+def _check_unpacked(path: Path, loaded: np.lib.npyio.NpzFile, wanted: Sequence[str]) -> None:
+    """Raise ``InputError`` on entries that unpack to far more than the file holds, before any is."""
+    assert loaded.zip is not None
+    sizes = {info.filename.removesuffix(".npy"): info.file_size for info in loaded.zip.infolist()}
+    check_unpacked(path, sum(sizes.get(name, 0) for name in wanted), path.stat().st_size)
 
 
 def _part(

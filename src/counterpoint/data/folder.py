@@ -8,13 +8,11 @@ content do not depend on how many threads read it.
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -22,10 +20,10 @@ from torch import Tensor
 
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.types import Batch
+from counterpoint.data.ahead import ahead
 from counterpoint.data.arrays import PARTS, chosen_parts, class_names, groups, labels, part_numbers, shuffled
-from counterpoint.data.intensity import unit
 from counterpoint.data.kinds import full_suffix
-from counterpoint.data.pixels import resized, unit_floats, with_channels
+from counterpoint.data.pixels import one, said, unit_floats
 from counterpoint.data.read import read_image
 
 OnError = Literal["stop", "skip"]
@@ -105,8 +103,13 @@ class Files:
     def subset(self, index: Tensor) -> Self:
         """Some of the samples, (M,) int64, numbered anew from 0; the classes stay."""
         some = copy(self)
+        some._held = self._held
         some._keep(index)
         return some
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process, which reads the files anew."""
+        return self.__dict__ | {"_held": {}}
 
     def _keep(self, index: Tensor) -> None:
         of_all = (self.label, self.group, self.part)
@@ -114,7 +117,7 @@ class Files:
         self.label, self.group, self.part = (None if x is None else x[index] for x in of_all)
 
     def _batches(self, order: Sequence[Tensor]) -> Iterator[Batch]:
-        images = _ahead(self._image, chain.from_iterable(ids.tolist() for ids in order), self.workers)
+        images = ahead(self._image, chain.from_iterable(ids.tolist() for ids in order), self.workers)
         for ids in order:
             x = torch.stack([unit_floats(image) for image in islice(images, len(ids))])
             batch = {"image": x, "id": ids}
@@ -128,18 +131,13 @@ class Files:
         image = self._read(path)
         if image.shape != self._shape:
             raise InputError(
-                f"{path}: expected the {_said(self._shape)} it had before, found {_said(image.shape)}"
+                f"{path}: expected the {said(self._shape)} it had before, found {said(image.shape)}"
             )
         return image
 
     def _read(self, path: Path) -> Tensor:
         """(C, H, W) uint8, or float32 in [0, 1]."""
-        array = read_image(path).array
-        if array.dtype != np.uint8:
-            array = unit(array)
-        array = array[..., None] if array.ndim == 2 else array
-        x = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))[None]
-        return with_channels(resized(x, self.size), self.channels, str(path))[0].contiguous()
+        return one(read_image(path).array, self.size, self.channels, str(path))
 
     def _open(self, on_error: OnError, name: str) -> None:
         """Find out what can be read and what shape it has; leave out the rest."""
@@ -153,7 +151,7 @@ class Files:
         kept: list[int] = []
         failed: list[str] = []
         room = MEMORY
-        for i, image in enumerate(_ahead(attempt, self.files, self.workers)):
+        for i, image in enumerate(ahead(attempt, self.files, self.workers)):
             if isinstance(image, InputError):
                 if on_error == "stop":
                     raise image
@@ -227,32 +225,11 @@ def read_folder(
     )  # fmt: skip
 
 
-def _ahead(work: Callable, items: Iterable, workers: int) -> Iterator:
-    """``map(work, items)``, in order, worked ahead by threads."""
-    if workers < 1:
-        yield from map(work, items)
-        return
-    items, waiting = iter(items), deque[Future]()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            waiting.extend(pool.submit(work, item) for item in islice(items, 4 * workers))
-            while waiting:
-                done = waiting.popleft().result()
-                waiting.extend(pool.submit(work, item) for item in islice(items, 1))
-                yield done
-        finally:  # whoever stops asking wants no more
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _said(shape: Sequence[int]) -> str:
-    return f"{shape[2]} × {shape[1]} pixels of {shape[0]} channel{'s' * (shape[0] > 1)}"
-
-
 def _unlike(path: Path, shape: Sequence[int], first: Path, wanted: Sequence[int]) -> InputError:
     """The error for an image unlike the first one, with what would make them alike."""
     hint = "channels (1 or 3)" if shape[0] != wanted[0] else "a size"
     return InputError(
-        f"{path}: expected {_said(wanted)}, as {first} has, found {_said(shape)}; give {hint} to "
+        f"{path}: expected {said(wanted)}, as {first} has, found {said(shape)}; give {hint} to "
         "make them alike"
     )
 

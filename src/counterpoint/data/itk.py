@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import re
-import struct
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ import numpy as np
 from counterpoint.core.errors import InputError
 from counterpoint.core.grid import Grid, Pair
 from counterpoint.data.image import Image
+from counterpoint.data.itk_headers import check_meta, check_nifti, check_nrrd
 from counterpoint.data.kinds import admit, not_plane
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 _ENGINES = {"NIfTI": "NiftiImageIO", "NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 _IDENTITY = ((1.0, 0.0), (0.0, 1.0))
 _BLOCK = 2**20
-_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 
 
 def read_itk(path: Path, kind: str) -> Image:
@@ -62,11 +60,14 @@ def _read(path: Path, file: Path, kind: str) -> Image:
     import SimpleITK as sitk
 
     if kind == "NIfTI":
-        need, found = sum(_nifti_layout(file)[:2]), file.stat().st_size
+        need, found = sum(_nifti_layout(path, file)[:2]), file.stat().st_size
         if found < need:
             raise InputError(
                 f"{path}: expected the {need} bytes its header announces, found {found}: truncated"
             )
+        pixels = path
+    else:
+        pixels = check_meta(path) if kind == "MetaImage" else check_nrrd(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_ENGINES[kind])
     reader.SetFileName(str(file))
@@ -76,14 +77,13 @@ def _read(path: Path, file: Path, kind: str) -> Image:
     if reader.GetPixelIDValue() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
         raise InputError(f"{path}: expected real pixels, found complex ones")
     # 8 bytes a component at the most; the size is checked to catch nonsense, not to count
-    stored = path.stat().st_size if kind == "NIfTI" else _data_file(path).stat().st_size
-    admit(path, size[axes[0]], size[axes[1]], 8 * reader.GetNumberOfComponents(), stored)
+    admit(path, size[axes[0]], size[axes[1]], 8 * reader.GetNumberOfComponents(), pixels.stat().st_size)
     array = sitk.GetArrayFromImage(reader.Execute())
     components = reader.GetNumberOfComponents()
     shape = (size[axes[1]], size[axes[0]])
     array = array.reshape((*shape, components) if components > 1 else shape)
     if kind == "NIfTI":
-        _restore_nonfinite(array, file)
+        _restore_nonfinite(array, path, file)
     return Image(array, _grid(reader, axes), calibrated=True, unit="mm", path=path)
 
 
@@ -124,7 +124,7 @@ def _unzip(path: Path, to: Path) -> None:
     with gzip.open(path) as packed, to.open("wb") as f:
         f.write(packed.read(_BLOCK))
         f.flush()
-        need = sum(_nifti_layout(to)[:2])
+        need = sum(_nifti_layout(path, to)[:2])
         admit(path, need, 1, 1, path.stat().st_size)
         while block := packed.read(_BLOCK):
             f.write(block)
@@ -132,32 +132,18 @@ def _unzip(path: Path, to: Path) -> None:
                 raise InputError(f"{path}: expected {need} bytes, as its header announces, found more inside")
 
 
-def _nifti_layout(file: Path) -> tuple[int, int, str]:
-    """Of a NIfTI-1 file: where its pixels start, their length in bytes, and their type if they are floats."""
+def _nifti_layout(path: Path, file: Path) -> tuple[int, int, str]:
+    """What ``check_nifti`` says of ``file``; messages name ``path``."""
     with file.open("rb") as f:
-        header = f.read(348)
-    order = "<" if header.startswith(b"\x5c\x01") else ">"
-    count, *sizes = struct.unpack_from(f"{order}8h", header, 40)
-    code, bits = struct.unpack_from(f"{order}2h", header, 70)
-    start = struct.unpack_from(f"{order}f", header, 108)[0]
-    length = math.prod(max(n, 1) for n in sizes[:count]) * bits // 8
-    return int(start), length, {16: f"{order}f4", 64: f"{order}f8"}.get(code, "")
+        return check_nifti(path, f.read(348))
 
 
-def _restore_nonfinite(array: np.ndarray, file: Path) -> None:
+def _restore_nonfinite(array: np.ndarray, path: Path, file: Path) -> None:
     """Put NaN and infinity back, which the NIfTI library reads as 0; ``array`` (H, W[, C]) is changed."""
-    start, length, dtype = _nifti_layout(file)
+    start, length, dtype = _nifti_layout(path, file)
     if not dtype or length != array.size * np.dtype(dtype).itemsize:
         return
     planes = np.fromfile(file, dtype, array.size, offset=start).reshape(-1, *array.shape[:2])
     stored = planes[0] if array.ndim == 2 else np.moveaxis(planes, 0, 2)  # channel by channel
     lost = ~np.isfinite(stored)
     array[lost] = stored[lost]
-
-
-def _data_file(path: Path) -> Path:
-    """Where the pixels of a NRRD or MetaImage are: a detached header names another file."""
-    with path.open("rb") as f:
-        named = _DATA_FILE.search(f.read(2**16).split(b"\n\n", 1)[0])
-    other = path.parent / named[1].decode(errors="replace") if named else path
-    return other if other.is_file() else path

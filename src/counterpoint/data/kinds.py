@@ -35,6 +35,9 @@ MAX_RATIO = 2**14
 """Bytes of pixels per byte of file. Deflate shrinks at most 1032 times (8256 for 1-bit pixels) and JPEG about
 1000 times, so a header that announces far more is damaged or a decompression bomb."""
 
+DENSEST = 2**8
+"""Bytes of samples per byte of a compressed file; MNIST has 5, drawn line art some 50."""
+
 HARMLESS = 2**28
 """Bytes that may be allocated whatever the header says; tiny files of constant pixels stay readable."""
 
@@ -141,6 +144,15 @@ def admit(path: Path, width: int, height: int, pixel_bytes: int, stored: int) ->
         raise InputError(
             f"{path}: expected {announced} bytes of pixels, as its header of {width} × {height} announces, "
             f"found a file of {stored} bytes, which cannot hold them"
+        )
+
+
+def check_unpacked(path: Path, unpacked: int, stored: int) -> None:
+    """Raise ``InputError`` if packed samples would become far more bytes than such samples ever do."""
+    if unpacked > max(HARMLESS, DENSEST * stored):
+        raise InputError(
+            f"{path}: expected at most {DENSEST} times its {stored} bytes when unpacked, found {unpacked} or "
+            "more: a decompression bomb?"
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from counterpoint.core.errors import InputError
 from counterpoint.data.arrays import Arrays, chosen_parts, joined
+from counterpoint.data.kinds import DENSEST, HARMLESS, check_unpacked
 
 IMAGES = {"train": ("*train-images*idx3*",), "test": ("*t10k-images*idx3*", "*test-images*idx3*")}
 """Files that hold the images of a part of MNIST, Fashion-MNIST, KMNIST or EMNIST."""
@@ -108,7 +109,7 @@ def read_idx(path: Path) -> np.ndarray:
     """
     path = Path(path)
     data = _bytes(path)
-    if data[:3] != b"\0\0\x08" or len(data) < 4 or len(data) < 4 + 4 * data[3]:
+    if data[:3] != b"\0\0\x08" or len(data) < 4 or data[3] > 8 or len(data) < 4 + 4 * data[3]:
         raise InputError(
             f"{path}: expected an idx file of unsigned bytes, found one that begins {data[:4]!r}"
         )
@@ -150,8 +151,15 @@ def _records(path: Path, length: int) -> np.ndarray:
 def _bytes(path: Path) -> bytes:
     """The content of a file, unpacked if it is gzipped."""
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        with path.open("rb") as file:
+            if file.read(2) != b"\x1f\x8b":
+                return path.read_bytes()
+        stored = path.stat().st_size
+        most = max(HARMLESS, DENSEST * stored)
+        with gzip.open(path) as packed:
+            data = packed.read(most + 1)
+        check_unpacked(path, len(data), stored)
+        return data
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path}: expected a file that can be read, found: {reason}") from None

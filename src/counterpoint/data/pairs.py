@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
 from counterpoint.core.errors import InputError
+from counterpoint.core.untrusted import read_text
 from counterpoint.data.kinds import full_suffix, stem
 
 _SEPARATORS = "_-. "
@@ -119,7 +121,7 @@ def read_pairs_csv(path: Path | str) -> PairList:
         if len(row) != len(header) or not (row[wanted["fixed"]] and row[wanted["moving"]]):
             raise InputError(
                 f"{path}: expected {len(header)} cells with a fixed and a moving image in line {line}, "
-                f"found {row}"
+                f"found {row!s:.200}"
             )
         files = [path.parent / row[wanted[role]] for role in ("fixed", "moving")]
         missing += [f"{file} (line {line})" for file in files if not file.is_file()]
@@ -223,12 +225,7 @@ def _key_by(pattern: str) -> Callable[[Path], str | None]:
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and rows with their line numbers; cells without space around them, blank lines left out."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: expected a table of pairs, found: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: expected a table in UTF-8, found another encoding or no text") from None
+    text = read_text(path, "a table of pairs")
     if not text.strip():
         raise InputError(f"{path}: expected a table with columns fixed and moving, found an empty file")
     best: list[str] = []
@@ -254,7 +251,7 @@ def _check_names(path: Path, names: list[str]) -> None:
     for name in names:
         if "/" in name or "\\" in name or name in (".", ".."):
             raise InputError(f"{path}: expected names that can be file names, found {name!r}")
-    twice = next((n for n in names if names.count(n) > 1), None)
+    twice = next((n for n, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise InputError(
             f"{path}: expected a name of its own for every pair, found {twice!r} more than once: "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from counterpoint.core.errors import InputError
-from counterpoint.data.intensity import LUMINANCE
+from counterpoint.data.intensity import LUMINANCE, unit
 
 CHANNELS = 4
 """Most channels that an axis of an array is taken for."""
@@ -46,6 +48,24 @@ def stack(images: np.ndarray | Tensor, name: str) -> Tensor:
             f"{name}: expected values in [0, 1], found {low:.4g} to {high:.4g}: scale them first"
         )
     return images.float().clamp(0, 1)
+
+
+def one(array: np.ndarray, size: int | None, channels: int | None, name: str) -> Tensor:
+    """One image (H, W[, C]) as (C, H, W): uint8 as it is, others stretched to float32 in [0, 1] by ``unit``.
+
+    ``size`` as ``resized`` takes it, ``channels`` and ``name`` as ``with_channels``, whose ``InputError``
+    comes.
+    """
+    if array.dtype != np.uint8:
+        array = unit(array)
+    array = array[..., None] if array.ndim == 2 else array
+    x = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))[None]
+    return with_channels(resized(x, size), channels, name)[0].contiguous()
+
+
+def said(shape: Sequence[int]) -> str:
+    """A shape (C, H, W) in words."""
+    return f"{shape[2]} × {shape[1]} pixels of {shape[0]} channel{'s' * (shape[0] > 1)}"
 
 
 def unit_floats(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.grid import Grid, Pair
 from counterpoint.data.image import Image
 from counterpoint.data.itk import read_itk
-from counterpoint.data.kinds import kind_of
+from counterpoint.data.kinds import content, kind_of
 from counterpoint.data.quiet import quiet
 from counterpoint.data.raster import read_jpeg, read_png
 from counterpoint.data.tiff import read_tiff
@@ -36,10 +36,36 @@ def read_image(path: Path | str, *, channel: int | str | None = None, spacing: P
             finite; a channel that is not there; a spacing that is not positive.
     """
     path = Path(path)
-    kind = kind_of(path)
+    image = _whole(path, kind_of(path))
+    if channel is not None:
+        image = _pick(image, channel)
+    _check_finite(image)
+    return image if spacing is None else _respaced(image, spacing)
+
+
+def decode_image(data: bytes, name: Path | str) -> Image:
+    """The 2-D image that a PNG, JPEG or TIFF holds in memory, as ``read_image`` has it from a file.
+
+    Args:
+        data: The whole file; its content says what kind it is, and no other file is opened.
+        name: What messages call it; never used as a path.
+
+    Raises:
+        InputError: another kind, or what ``read_image`` refuses.
+    """
+    kind = content(data[:4096]) if data else "nothing (0 bytes)"
+    if kind not in ("PNG", "JPEG", "TIFF"):
+        raise InputError(f"{name}: expected a PNG, JPEG or TIFF image, found {kind}")
+    image = _whole(Path(name), kind, data)
+    _check_finite(image)
+    return image
+
+
+def _whole(path: Path, kind: str, data: bytes | None = None) -> Image:
+    """The image in a plain type; whatever a decoder raises becomes an ``InputError``."""
     try:
         with quiet():
-            image = _read(path, kind)
+            image = _read(path, kind, data)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders meet hostile bytes with every kind of exception there is
@@ -47,20 +73,20 @@ def read_image(path: Path | str, *, channel: int | str | None = None, spacing: P
             f"{path}: expected a whole {kind} image, found one that cannot be decoded, as if truncated or "
             f"damaged: {_reason(error)}"
         ) from error
-    image = _with_plain_type(image)
-    if channel is not None:
-        image = _pick(image, channel)
+    return _with_plain_type(image)
+
+
+def _check_finite(image: Image) -> None:
     if image.array.dtype.kind == "f" and not any(np.isfinite(row).any() for row in image.array):
-        raise InputError(f"{path}: expected an image with finite pixels, found none")
-    return image if spacing is None else _respaced(image, spacing)
+        raise InputError(f"{image.name}: expected an image with finite pixels, found none")
 
 
-def _read(path: Path, kind: str) -> Image:
+def _read(path: Path, kind: str, data: bytes | None) -> Image:
     if kind == "PNG":
-        return read_png(path)
+        return read_png(path, data)
     if kind == "JPEG":
-        return read_jpeg(path)
-    return read_tiff(path) if kind == "TIFF" else read_itk(path, kind)
+        return read_jpeg(path, data)
+    return read_tiff(path, data) if kind == "TIFF" else read_itk(path, kind)
 
 
 def _reason(error: Exception) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from counterpoint.core.errors import InputError
+from counterpoint.core.untrusted import read_text
 from counterpoint.data.arrays import PARTS, chosen_parts, part_numbers
 from counterpoint.data.folder import Files, OnError
 
@@ -52,7 +53,8 @@ def read_table(
     used = [c for c in column.values() if c]
     for line, row in enumerate(rows, 2):
         if not all(row[c] for c in used):
-            raise InputError(f"{path}: expected a {' and a '.join(used)} in row {line}, found {row}")
+            wanted = " and a ".join(used)
+            raise InputError(f"{path}: expected a {wanted} in row {line}, found {row!s:.200}")
     split = column["part"]
     kinds = [row[split].lower() if split else "" for row in rows]
     there = [p for p in PARTS if p in kinds]
@@ -63,7 +65,7 @@ def read_table(
         )
     at = [i for p in chosen for i, kind in enumerate(kinds) if p in (None, kind)]
     cells = {kind: [rows[i][c] for i in at] if c else None for kind, c in column.items()}
-    label, names = _numbered(cells["label"])
+    label, names = numbered(cells["label"])
     return Files(
         [path.parent / cell for cell in cells["file"] or []], label, names, group=cells["group"],
         part=part_numbers([kinds[i] for i in at]) if len(chosen) > 1 else None,
@@ -73,15 +75,13 @@ def read_table(
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table by column, names in lower case; at least one row, and a column of files."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: expected a table, found: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: expected a table in UTF-8, found another encoding or no text") from None
+    text = read_text(path, "a table")
     for delimiter in ",;\t":
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        table = [[cell.strip() for cell in row] for row in reader if any(cell.strip() for cell in row)]
+        try:
+            table = [[cell.strip() for cell in row] for row in reader if any(cell.strip() for cell in row)]
+        except csv.Error as error:
+            raise InputError(f"{path}: expected a table, found in line {reader.line_num}: {error}") from None
         header = [name.lower() for name in table[0]] if table else []
         if set(FILE) & set(header):
             break
@@ -93,8 +93,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return [dict(zip(header, row + [""] * width, strict=False)) for row in table[1:]]
 
 
-def _numbered(cells: Sequence[str] | None) -> tuple[np.ndarray | None, list[str]]:
-    """Class numbers and names: numbers as they are, names in alphabetical order."""
+def numbered(cells: Sequence[str] | None) -> tuple[np.ndarray | None, list[str]]:
+    """Class numbers and names of labels as text: numbers as they are, names in alphabetical order."""
     if cells is None:
         return None, []
     if all(cell.isdecimal() for cell in cells):

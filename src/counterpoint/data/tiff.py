@@ -6,6 +6,7 @@ import hashlib
 import math
 import struct
 import uuid
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -44,19 +45,21 @@ _ESSENTIAL |= {317, 320, 322, 323, 324, 325, 338, 339, 50838, 50839}
 """Tags without which pixels, axes or pixel size are misread."""
 
 
-def read_tiff(path: Path) -> Image:
+def read_tiff(path: Path, data: bytes | None = None) -> Image:
     """The one 2-D image of a TIFF: (H, W), or (H, W, C) whatever order its axes are stored in.
 
     The spacing comes from OME (PhysicalSize), ImageJ (its unit), or a resolution per cm; it is then in µm. An
     alpha sample is dropped, a color table applied (except ImageJ's and OME's, which is only for display),
-    white-is-zero kept as stored. Large uncompressed pixels are mapped copy-on-write.
+    white-is-zero kept as stored. Large uncompressed pixels are mapped copy-on-write. With ``data`` those
+    bytes are read, ``path`` is what messages call them, and other files that they name are not opened.
 
     Raises:
         InputError: more than one plane, several images, missing pixels, inks for colors, an absurd size.
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as tif:
+    source = path if data is None else BytesIO(data)
+    with tifffile.TiffFile(source, _multifile=data is None) as tif:
         _structure_is_whole(path, tif)
         series = tif.series[0]
         sizes = _plane(path, series)

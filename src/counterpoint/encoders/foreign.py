@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from counterpoint.core.encoder import Encoder, EncoderConfig, tapped
 from counterpoint.core.errors import InputError
+from counterpoint.core.untrusted import parse_yaml
 
 FETCHING = re.compile(r"pretrain|remote_code|auto_map|checkpoint_path|weights$|(^|_)(url|file|dir)$", re.I)
 """Names of arguments that download or open something, or run what was downloaded. Settings come with files
@@ -136,6 +138,7 @@ def _transformers(transformers: Any, config: Foreign.Config) -> Built:
         described = transformers.AutoConfig.from_pretrained(config.name, **options)
         network = transformers.AutoModel.from_pretrained(config.name, config=described, use_safetensors=True)
         plain = {k: v for k, v in described.to_diff_dict().items() if k != "model_type"}
+        plain = json.loads(json.dumps(plain))  # no two values are one object: no aliases
         line = yaml.safe_dump(plain, default_flow_style=True, width=2**20).strip()
         config = dataclasses.replace(config, name=described.model_type, options=line, pretrained=False)
     else:
@@ -162,8 +165,8 @@ def _library(name: str) -> Any:
 def _options(text: str) -> dict[str, Any]:
     """Arguments from a line of YAML; an ``InputError`` if it is none."""
     try:
-        options = yaml.safe_load(text) or {}
-    except yaml.YAMLError:
+        options = parse_yaml(text) or {}
+    except ValueError:
         options = None
     if not isinstance(options, dict):
         raise InputError(f"foreign.options: expected YAML such as '{{depth: 2}}', found {text!r}")

@@ -6,6 +6,7 @@ import importlib
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -47,13 +48,24 @@ def each(work: Callable[[T], R], items: Sequence[T], jobs: int, name: str) -> It
 
 
 def _prepare(places: Mapping[str, list[str]]) -> None:
-    """Make a new process like this one, with one thread, and the rooms with the folders they have here."""
+    """Make a new process like this one, with one thread, and the rooms with the folders they have here.
+
+    It ends when this one is killed: it would wait for ever, and hold the folder of the run it is at.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     import torch
 
     torch.set_num_threads(1)
     for room, path in places.items():
         importlib.import_module(room).__path__[:] = path
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # whoever prepares was started for it
+    parent.join()
+    os._exit(1)
 
 
 def _places() -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from counterpoint.core.types import Pairs
+from counterpoint.pairs.search import search
 
 
 @torch.no_grad()
@@ -29,10 +30,10 @@ def nearest(z: Tensor, bank: Tensor, k: int = 1, own: Tensor | None = None) -> T
     """
     if not 1 <= k <= len(bank):
         raise ValueError(f"k: expected 1 to {len(bank)}, the rows of the bank, found {k}")
-    likeness = normalize(z.float(), dim=1) @ normalize(bank.float(), dim=1).T
-    if own is not None:
-        likeness = likeness.masked_fill(own, -torch.inf)
-    return likeness.topk(k, dim=1).indices
+    z, bank = normalize(z.float(), dim=1), normalize(bank.float(), dim=1)
+    if own is None:
+        return search(z, bank, k)[1]
+    return (z @ bank.T).masked_fill(own, -torch.inf).topk(k, dim=1).indices
 
 
 def neighbors(z: Tensor, bank: Tensor, k: int = 1, own: Tensor | None = None) -> Pairs:

@@ -12,6 +12,8 @@ import numpy as np
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.files import aside
 from counterpoint.core.grid import Grid
+from counterpoint.core.untrusted import parse_json, read_text
+from counterpoint.registration.itk_files import BINARY, TEXT, itk_reason, read_itk
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -24,8 +26,7 @@ CONVENTION = (
     "Homogeneous 3x3 matrix on column vectors (x, y, 1) that maps physical points of the fixed image to "
     "physical points of the moving image, as ITK does: with it, moving is resampled onto fixed."
 )
-_ITK_TEXT, _ITK_BINARY = (".tfm", ".txt"), (".h5", ".hdf5")
-_SUFFIXES = (*_ITK_TEXT, *_ITK_BINARY, ".json")
+_SUFFIXES = (*TEXT, *BINARY, ".json")
 _TOLERANCE = 1e-6  # how far singular values may be from what the kind says: the precision of float32
 
 
@@ -231,7 +232,7 @@ class Transform:
         if suffix == ".json":
             matrix, kind = _read_json(path)
             return cls._checked(matrix, kind, str(path))
-        return cls.from_itk(_read_itk(path), str(path))
+        return cls.from_itk(read_itk(path), str(path))
 
     @classmethod
     def _checked(cls, matrix: Any, kind: Kind | None, name: str) -> Self:
@@ -270,49 +271,14 @@ def _numbers(matrix: Any) -> np.ndarray:
 def _read_json(path: Path) -> tuple[Any, Kind]:
     """Matrix and kind as the file has them."""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected a transform as JSON, found: {_reason(error)}") from None
+        plain = parse_json(read_text(path, "a transform"))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{path}: expected a transform as JSON, found: {error}") from None
     if not isinstance(plain, dict) or not {"kind", "matrix"} <= plain.keys():
         raise InputError(f'{path}: expected "kind" and "matrix", found {str(plain)[:80]!r}')
     return plain["matrix"], plain["kind"]
-
-
-def _read_itk(path: Path) -> sitk.Transform:
-    """The one transform in an ITK file, or an ``InputError``."""
-    import SimpleITK as sitk
-
-    try:
-        if path.suffix.lower() in _ITK_TEXT:
-            _check_text(path)
-        return sitk.ReadTransform(str(path))
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:  # the last: a message of ITK, not UTF-8
-        raise InputError(f"{path}: expected a transform file of ITK, found: {_reason(error)}") from None
-
-
-def _check_text(path: Path) -> None:
-    """Raise ``InputError`` on a text file that ITK would read without complaint, but wrongly.
-
-    ITK takes a transform that lost its FixedParameters line for the identity, and SimpleITK reads only the
-    first of several transforms that are not in a composite.
-    """
-    tags = [tuple(map(str.strip, line.split(":", 1))) for line in _lines(path) if ":" in line]
-    kinds = [value for tag, value in tags if tag == "Transform"]
-    composite = bool(kinds) and kinds[0].startswith("CompositeTransform")
-    plain = len(kinds) - composite
-    if not plain:
-        raise InputError(f"{path}: expected a transform file of ITK, found no transform in it")
-    if plain > 1 and not composite:
-        raise InputError(f"{path}: expected one transform or a composite, found {plain} transforms")
-    if any(sum(tag == part for tag, _ in tags) != plain for part in ("Parameters", "FixedParameters")):
-        raise InputError(
-            f"{path}: expected Parameters and FixedParameters for every transform, found a damaged file"
-        )
-
-
-def _lines(path: Path) -> list[str]:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(1 << 20).splitlines()  # a linear transform is a few hundred bytes
 
 
 def _itk_matrix(transform: Any, n: int) -> np.ndarray:
@@ -337,8 +303,5 @@ def _itk_matrix(transform: Any, n: int) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong, in one line; ITK's messages are pages long and name C++ files and addresses."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error).rsplit("ERROR: ", 1)[-1].split("): ", 1)[-1]
-    return text.strip().split("\n", 1)[0][:160]
+    """What is wrong, in one line."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else itk_reason(error)

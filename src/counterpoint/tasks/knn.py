@@ -17,10 +17,8 @@ from counterpoint.core.data import Data
 from counterpoint.core.errors import InputError
 from counterpoint.core.task import Networks, Outcome, Task, TaskConfig
 from counterpoint.metrics.classes import accuracy, balanced_accuracy
+from counterpoint.pairs.search import By, search
 from counterpoint.tasks.features import Embedded, coded, frozen
-
-BLOCK = 2**22
-"""Similarities held at a time."""
 
 
 class KNN(Task):
@@ -36,6 +34,8 @@ class KNN(Task):
         """Weighted: a neighbor counts exp(cosine / temperature); plain: each counts 1."""
         temperature: float = 0.07
         """Of the weights, > 0."""
+        by: By = "blocks"
+        """What searches, either of them exactly: our own, or faiss if it is installed."""
 
     needs = frozenset({"label"})
     headline = "accuracy"
@@ -49,7 +49,7 @@ class KNN(Task):
         label, truth, classes = coded(train, test)
         c = self.config
         temperature = c.temperature if c.vote == "weighted" else None
-        predicted = knn(train.z, label, test.z, classes, c.k, temperature)
+        predicted = knn(train.z, label, test.z, classes, c.k, temperature, c.by)
         return {
             "accuracy": accuracy(predicted, truth),
             "balanced_accuracy": balanced_accuracy(predicted, truth),
@@ -57,31 +57,34 @@ class KNN(Task):
 
 
 def knn(
-    bank: Tensor, label: Tensor, queries: Tensor, classes: int, k: int = 20, temperature: float | None = 0.07
+    bank: Tensor,
+    label: Tensor,
+    queries: Tensor,
+    classes: int,
+    k: int = 20,
+    temperature: float | None = 0.07,
+    by: By = "blocks",
 ) -> Tensor:
     """Class of each query by the vote of its ``k`` nearest in the bank: (Q,) int64.
 
     Args:
         bank: (N, D) features.
         label: (N,) int64 in [0, classes).
-        queries: (Q, D) features, taken in blocks, so that memory grows with N + Q.
+        queries: (Q, D) features, taken in blocks, so that memory grows with N + Q · k.
         classes: How many there are.
         k: At least 1; at most N are taken. Among equal counts the lowest class wins.
         temperature: > 0, of the weights exp(cosine / temperature); None for votes of 1.
+        by: What searches; see ``pairs.search``.
 
     Raises:
-        InputError: a ``k`` or a temperature out of range.
+        InputError: a ``k`` or a temperature out of range, or a library that is not installed.
     """
     if k < 1 or (temperature is not None and not temperature > 0):
         raise InputError(
             f"knn: expected k of at least 1 and a positive temperature, found {k} and {temperature}"
         )
-    bank = normalize(bank, dim=1)
-    found = []
-    for block in normalize(queries, dim=1).split(max(1, BLOCK // len(bank))):
-        near, index = (block @ bank.T).topk(min(k, len(bank)), dim=1)
-        # relative to the nearest one, which changes no winner and cannot overflow
-        weight = torch.ones_like(near) if temperature is None else ((near - near[:, :1]) / temperature).exp()
-        votes = near.new_zeros(len(block), classes).scatter_add(1, label[index], weight)
-        found.append(votes.argmax(1))
-    return torch.cat(found)
+    near, index = search(normalize(queries, dim=1), normalize(bank, dim=1), min(k, len(bank)), by)
+    # relative to the nearest one, which changes no winner and cannot overflow
+    weight = torch.ones_like(near) if temperature is None else ((near - near[:, :1]) / temperature).exp()
+    votes = near.new_zeros(len(queries), classes).scatter_add(1, label[index], weight)
+    return votes.argmax(1)

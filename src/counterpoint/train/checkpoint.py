@@ -14,12 +14,15 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from counterpoint.core.errors import InputError
+from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.tensors import read_tensors, write_tensors
 
 FILE = "checkpoint.safetensors"
 FORMAT = "counterpoint-checkpoint-1"
-FREE = ("train.save_every", "train.log_every", "train.device", "train.monitor")
+FREE = (
+    "train.save_every", "train.log_every", "train.device", "train.monitor", "train.processes", "train.chunk",
+    "train.checkpoint",
+)  # fmt: skip
 """Settings, or tables of them, that may change within a run, because its result does not depend on them."""
 
 
@@ -48,7 +51,17 @@ class State:
 
 
 def save(path: Path, state: State, step: int, settings: Mapping[str, Any]) -> None:
-    """Write a checkpoint after ``step`` updates, aside and renamed; a ``WorkError`` if that fails."""
+    """Write a checkpoint after ``step`` updates, aside and renamed.
+
+    Raises:
+        WorkError: a weight is not finite, or the file cannot be written; the one before stays as it was.
+    """
+    for name, weight in state.method.named_parameters():
+        if not weight.isfinite().all():
+            raise WorkError(
+                f"training failed at step {step}: {name} is no longer finite; the last checkpoint stays "
+                "(a smaller learning rate, clipping or more precision may help)"
+            )
     tensors: dict[str, Tensor] = {
         f"method/{name}": value for name, value in state.method.state_dict().items()
     }
@@ -71,6 +84,7 @@ def load(path: Path, state: State, settings: Mapping[str, Any]) -> int:
     tensors, header = read_tensors(path, FORMAT)
     if missing := {"step", "settings", "plain", "scale"} - header.keys():
         raise InputError(f"{path}: expected a checkpoint, found one without {', '.join(sorted(missing))}")
+    _check_header(path, header)
     require_same(path, header["settings"], settings)
     own = {
         name.removeprefix("method/"): value for name, value in tensors.items() if name.startswith("method/")
@@ -83,13 +97,33 @@ def load(path: Path, state: State, settings: Mapping[str, Any]) -> int:
                 found[turn][int(index)][key] = value
         state.method.load_state_dict(own)
         for turn, optimizer in state.optimizers.items():
+            _check_fits(found[turn], optimizer)
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": found[turn], "param_groups": groups})
         state.scale.load_state_dict(header["scale"])
-    except (RuntimeError, LookupError, ValueError) as error:
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise InputError(f"{path}: expected a checkpoint of this method, found another's: {reason}") from None
     return header["step"]
+
+
+def _check_header(path: Path, header: Mapping[str, Any]) -> None:
+    """Raise an ``InputError`` unless all entries are of their types."""
+    kinds = {"settings": dict, "plain": dict, "scale": dict, "step": int}
+    wrong = [key for key, kind in kinds.items() if type(header[key]) is not kind]
+    if wrong or header["step"] < 0:
+        raise InputError(f"{path}: expected a checkpoint, found a damaged one: {', '.join(wrong) or 'step'}")
+
+
+def _check_fits(state: Mapping[int, Mapping[str, Any]], optimizer: Optimizer) -> None:
+    """Raise ``ValueError`` where an optimizer would find out only at its next step."""
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, values in state.items():
+        if not 0 <= index < len(weights):
+            raise ValueError(f"a state of weight {index} of {len(weights)}")
+        for key, value in values.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != weights[index].shape:
+                raise ValueError(f"{key} {tuple(value.shape)} of a weight {tuple(weights[index].shape)}")
 
 
 def require_same(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
@@ -97,7 +131,7 @@ def require_same(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any])
     free = tuple(f"{key}." for key in FREE)
     found = {k: pair for k, pair in _differing(theirs, ours).items() if not f"{k}.".startswith(free)}
     if found:
-        named = ", ".join(f"{key} (there {a!r}, now {b!r})" for key, (a, b) in found.items())
+        named = ", ".join(f"{key} (there {a!r:.80}, now {b!r:.80})" for key, (a, b) in found.items())
         raise InputError(
             f"{path}: expected a run with the same settings, found others: {named}; "
             "choose another folder, or begin anew without resuming"

@@ -23,6 +23,11 @@ class TrainConfig(Config):
     """Samples a batch; a contrastive loss compares within it."""
     accumulate: int = 1
     """Batches an update; their gradients are averaged, so each batch still compares only within itself."""
+    chunk: int = 0
+    """Rows that a network encodes at a time, 0 for all of a batch. Activations are then kept for so many rows
+    alone and computed again for the gradient, while the loss still compares the whole batch."""
+    checkpoint: bool = False
+    """Compute the activations within each block of a network again for the gradient, to save memory."""
     clip: float = 1.0
     """Largest 2-norm of a gradient, larger ones are scaled down to it; 0 for no limit."""
     clip_each: Literal["turn", "role"] = "turn"
@@ -41,12 +46,15 @@ class TrainConfig(Config):
     """What is asked of the features while training goes on; the weights do not depend on it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a CUDA device if there is one."""
+    processes: int = 1
+    """Processes of this machine that share the work, on CUDA each with a device of its own; the result does
+    not depend on how many there are."""
 
     def __post_init__(self) -> None:
-        for name in ("batch", "accumulate", "save_every", "log_every"):
+        for name in ("batch", "accumulate", "save_every", "log_every", "processes"):
             if getattr(self, name) < 1:
                 raise InputError(f"train.{name}: expected at least 1, found {getattr(self, name)}")
-        for name in ("steps", "epochs", "clip"):
+        for name in ("steps", "epochs", "clip", "chunk"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"train.{name}: expected no negative number, found {getattr(self, name)}")
         if not self.steps and not self.epochs:

@@ -14,12 +14,12 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,20 +28,24 @@ from counterpoint.core.data import Data
 from counterpoint.core.encoder import Encoder
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.method import Method, MethodConfig
+from counterpoint.core.networks import FILE, save_networks
 from counterpoint.core.networks import about as read_about
-from counterpoint.core.networks import save_networks
 from counterpoint.core.rng import generator, seed_all
 from counterpoint.core.types import Batch, Progress
-from counterpoint.train import checkpoint
+from counterpoint.train import checkpoint, processes
 from counterpoint.train.bar import bar
 from counterpoint.train.config import TrainConfig
 from counterpoint.train.monitor import Monitor
 from counterpoint.train.record import LOG, Run, open_run, read_log
+from counterpoint.train.rows import check_chunk
 from counterpoint.train.step import Update
+from counterpoint.train.team import Team, check_count
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+FINISHED = -1
+"""What the first process tells the others where nothing is left to do."""
 Report = Callable[[Progress, Mapping[str, Any]], object]
 """Called after every update with where training stood before it and what the log says of it."""
 
@@ -104,26 +108,83 @@ def fit(
     """
     per_epoch, steps = length(method, data, config)
     networks = encoders(method)
-    fabric = _fabric(config)
+    check_chunk(method, config.chunk)
+    device = _device(config)
+    check_count(config.processes, device)
     monitor = Monitor(method, data, config.monitor, config.batch, config.seed)
     described = {"samples": len(data), **(about or {})}
     settings = {"method": method.config.to_dict(), "train": config.to_dict(), "data": described}
     settings = json.loads(json.dumps(settings))  # as it will be read back
-    with open_run(folder, settings, config.seed, resume=resume) as run:
+    with ExitStack() as closing:
+        team = closing.enter_context(processes.given(config.processes))
+        work = _Work(data, config, settings, Path(folder), per_epoch, steps)
+        if team.rank:
+            return work.follow(team, method)
+        run = closing.enter_context(open_run(folder, settings, config.seed, resume=resume))
         if run.finished:
+            team.told(FINISHED)
             loss = read_about(run.networks)["loss"]
             return RunSummary(run.folder, run.networks, steps, loss, steps, True, _warnings(run))
-        fabric.to_device(method)
-        method.train()
-        update = Update(fabric, method, config)
-        state = checkpoint.State(method, update.optimizers, update.scale)
+        if team.size == 1 and config.processes > 1:
+            weights = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
+            others = partial(work.follow, weights=weights)
+            team = closing.enter_context(processes.started(config.processes, device, others))
+        update, state = _ready(method, config, team)
         done = checkpoint.load(run.checkpoint, state, settings) if run.checkpoint.is_file() else 0
-        start = Progress(done, steps, done // per_epoch, math.ceil(steps / per_epoch))
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            line = _train(update, data, run, state, start, per_epoch, monitor, report, progress)
+        team.told(done)
+        with _deterministic():
+            line = _train(update, data, run, state, work.start(done), per_epoch, monitor, report, progress)
         loss = line.get("loss", math.nan)
         save_networks(run.networks, networks, {"steps": steps, "loss": loss, **settings})
         return RunSummary(run.folder, run.networks, steps, loss, done, False, _warnings(run))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the processes of a run must know; the first writes, the others follow it."""
+
+    data: Data
+    config: TrainConfig
+    settings: Mapping[str, Any]
+    folder: Path
+    per_epoch: int
+    steps: int
+
+    def start(self, done: int) -> Progress:
+        """Where a run stands that has made ``done`` updates."""
+        return Progress(done, self.steps, done // self.per_epoch, math.ceil(self.steps / self.per_epoch))
+
+    def follow(
+        self, team: Team, method: Method | None = None, *, weights: Mapping[str, Tensor] | None = None
+    ) -> RunSummary:
+        """Make the updates that the first process makes, of a method or of one with these weights."""
+        if method is None:
+            method = MethodConfig.from_dict(self.settings["method"]).build()
+            method.load_state_dict(weights or {})
+        if (done := team.told()) == FINISHED:
+            loss = read_about(self.folder)["loss"]
+            return RunSummary(self.folder, self.folder / FILE, self.steps, loss, self.steps, True)
+        update, state = _ready(method, self.config, team)
+        if done:
+            checkpoint.load(self.folder / checkpoint.FILE, state, self.settings)
+        line: dict[str, Any] = {}
+        with _deterministic():
+            for at, batches in _schedule(self.data, self.config, self.start(done), self.per_epoch):
+                _begin_epoch(update, self.data, at, self.per_epoch)
+                line = update(batches, at)
+                if team.any(False):
+                    break
+        loss = line.get("loss", math.nan)
+        return RunSummary(self.folder, self.folder / FILE, self.steps, loss, done, False)
+
+
+def _ready(method: Method, config: TrainConfig, team: Team) -> tuple[Update, checkpoint.State]:
+    """What makes the updates of a method, and what of it a checkpoint holds."""
+    fabric = _fabric(config, processes.local_rank(team))
+    fabric.to_device(method)
+    method.train()
+    update = Update(fabric, method, config, team)
+    return update, checkpoint.State(method, update.optimizers, update.scale)
 
 
 def _train(
@@ -145,12 +206,10 @@ def _train(
     began = time.monotonic() - line["seconds"]
     with interruptible() as interrupted, bar(start.steps, start.step, shown=progress) as show:
         for at, batches in _schedule(data, config, start, per_epoch):
-            if at.step == at.epoch * per_epoch:
-                seed_all(config.seed, "epoch", at.epoch)
-                update.method.before_epoch(at, partial(embed_all, update, data, at.epoch))
+            _begin_epoch(update, data, at, per_epoch)
             line = update(batches, at) | monitor(update.fabric, at)
             line["seconds"] = round(time.monotonic() - began, 3)
-            done, stop = at.step + 1, interrupted()
+            done, stop = at.step + 1, update.team.any(interrupted())
             if done % config.log_every == 0 or done == at.steps or "monitor" in line:
                 run.write(line)
             if done % config.save_every == 0 or done == at.steps or stop:
@@ -162,6 +221,13 @@ def _train(
             if stop:
                 break
     return line
+
+
+def _begin_epoch(update: Update, data: Data, at: Progress, per_epoch: int) -> None:
+    """Give the method its moment, if an epoch begins."""
+    if at.step == at.epoch * per_epoch:
+        seed_all(update.config.seed, "epoch", at.epoch)
+        update.method.before_epoch(at, partial(embed_all, update, data, at.epoch))
 
 
 def _warnings(run: Run) -> tuple[str, ...]:
@@ -228,17 +294,24 @@ def encoders(method: Method) -> dict[str, Encoder]:
     return networks  # pyright: ignore[reportReturnType] -- checked just now
 
 
-def _fabric(config: TrainConfig) -> Fabric:
-    """Device and precision; raises ``InputError`` if the machine has them not."""
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-
+def _device(config: TrainConfig) -> Literal["cuda", "cpu"]:
+    """The kind of device, which the precision fits; raises ``InputError`` if the machine has it not."""
     cuda = torch.cuda.is_available()
     if config.device == "cuda" and not cuda:
         raise InputError("train.device: expected a machine with a CUDA device, found none")
     device = "cuda" if cuda and config.device != "cpu" else "cpu"
     if config.precision == "16-mixed" and device == "cpu":
         raise InputError("train.precision: 16-mixed expects a CUDA device, found cpu; bf16-mixed works there")
+    return device
+
+
+def _fabric(config: TrainConfig, number: int = 0) -> Fabric:
+    """Device, the one of this number of several, and precision; raises as ``_device`` does."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+    device = _device(config)
+    devices = [number] if device == "cuda" else 1
     logger = logging.getLogger("lightning_fabric")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -247,9 +320,13 @@ def _fabric(config: TrainConfig) -> Fabric:
             warnings.simplefilter("ignore")
             # Named, so that a cluster's job variables do not make it look for other processes.
             one = LightningEnvironment()
-            return Fabric(accelerator=device, devices=1, precision=config.precision, plugins=one)
+            return Fabric(accelerator=device, devices=devices, precision=config.precision, plugins=one)
     finally:
         logger.setLevel(level)
+
+
+def _deterministic() -> AbstractContextManager[None]:
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ import yaml
 
 from counterpoint.core import networks
 from counterpoint.core.errors import InputError, WorkError
-from counterpoint.core.files import output_folder, write_text
+from counterpoint.core.files import output_folder, sweep, write_text
+from counterpoint.core.untrusted import parse_json, parse_yaml, read_text
 from counterpoint.train import checkpoint
 
 RUN = "run.yaml"
@@ -35,6 +36,7 @@ class Run:
 
     folder: Path
     settings: Mapping[str, Any]
+    _lock: IO[str] | None = None
     _log: IO[str] | None = None
 
     @property
@@ -55,7 +57,7 @@ class Run:
     def rewind(self, step: int) -> list[dict[str, Any]]:
         """Drop from the log what came after ``step`` updates, open it for more, and return what is left."""
         path = self.folder / LOG
-        kept = [line for line in read_log(self.folder) if line["step"] <= step] if path.is_file() else []
+        kept = _lines(path, step) if path.is_file() else []
         with _written(path):
             write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
             self._log = path.open("a", encoding="utf-8")
@@ -69,7 +71,13 @@ class Run:
             self._log.flush()
 
     def sync(self) -> None:
-        """Bring the log to the disk itself: it must not be behind a checkpoint when the power fails."""
+        """Bring the log to the disk itself: it must not be behind a checkpoint when the power fails.
+
+        Raises ``WorkError`` if it cannot be, or if the folder is no longer the one that was opened: somebody
+        removed it, and another run may hold what stands in its place.
+        """
+        if self._lock is not None and not _is(self.folder / LOCK, self._lock):
+            raise WorkError(f"{self.folder}: expected the folder of this run, found it removed or replaced")
         if self._log is not None:
             with _written(self.folder / LOG):
                 os.fsync(self._log.fileno())
@@ -98,13 +106,13 @@ def open_run(
             settings, or networks of unknown origin.
     """
     folder = output_folder(folder)
-    with _locked(folder):
-        for left_over in folder.glob(f".{Path(checkpoint.FILE).stem}.*.safetensors"):
-            left_over.unlink()  # by a process killed while it wrote
+    with _locked(folder) as lock:
+        files = [folder / name for name in (networks.FILE, checkpoint.FILE, LOG, RUN)]
+        sweep(*files)
         if not resume and (folder / RUN).is_file():  # last to go: without it, what is left is nobody's
-            for name in (LOG, checkpoint.FILE, networks.FILE, RUN):
-                (folder / name).unlink(missing_ok=True)
-        run = Run(folder, settings)
+            for file in files:
+                file.unlink(missing_ok=True)
+        run = Run(folder, settings, lock)
         if (folder / RUN).is_file():
             checkpoint.require_same(folder / RUN, read_run(folder)["settings"], settings)
         elif run.finished:
@@ -128,10 +136,10 @@ def read_run(folder: Path | str) -> dict[str, Any]:
     """What ``run.yaml`` says: ``settings``, ``seed``, ``versions``; an ``InputError`` if it is not that."""
     path = Path(folder) / RUN
     try:
-        whole = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: expected the settings of a run, found: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+        whole = parse_yaml(read_text(path, "the settings of a run"))
+    except InputError:
+        raise
+    except ValueError:
         whole = None
     if (
         not isinstance(whole, dict)
@@ -150,22 +158,33 @@ def read_log(folder: Path | str) -> list[dict[str, Any]]:
     Raises:
         InputError: there is no log, or a line before the last is damaged.
     """
-    path = Path(folder) / LOG
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: expected the log of a run, found: {error.strerror}") from None
-    lines = []
-    for number, line in enumerate(
-        text.split("\n")[:-1], start=1
-    ):  # what ends without a line break was cut off
+    return _lines(Path(folder) / LOG)
+
+
+def _lines(path: Path, step: int | None = None) -> list[dict[str, Any]]:
+    """The whole lines of a log; with ``step`` those up to it.
+
+    A damaged line is then passed over if nothing up to ``step`` comes after it: when the power fails, the
+    end of a file that was not brought to the disk may hold anything.
+    """
+    lines: list[dict[str, Any]] = []
+    damaged: InputError | None = None
+    text = read_text(path, "the log of a run", errors="replace")
+    for number, line in enumerate(text.split("\n")[:-1], start=1):  # what has no line break was cut off
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError:
             value = None
-        if not isinstance(value, dict) or not isinstance(value.get("step"), int):
-            raise InputError(f"{path}: expected JSON with a step in line {number}, found {line[:40]!r}")
-        lines.append(value)
+        if not isinstance(value, dict) or type(value.get("step")) is not int:
+            damaged = damaged or InputError(
+                f"{path}: expected JSON with a step in line {number}, found {line[:40]!r}"
+            )
+        elif step is None or value["step"] <= step:
+            if damaged is not None:
+                raise damaged
+            lines.append(value)
+    if damaged is not None and step is None:
+        raise damaged
     return lines
 
 
@@ -178,13 +197,21 @@ def _written(path: Path) -> Iterator[None]:
         raise WorkError(f"{path}: the file could not be written: {error.strerror or error}") from None
 
 
+def _is(path: Path, file: IO[str]) -> bool:
+    """Whether an open file is still the one at ``path``."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except OSError:
+        return False
+
+
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[IO[str] | None]:
     """Hold the folder's lock; it falls when the process ends, however it ends."""
     try:
         import fcntl
     except ImportError:  # not on Windows
-        yield
+        yield None
         return
     with (folder / LOCK).open("w") as lock:
         try:
@@ -193,4 +220,4 @@ def _locked(folder: Path) -> Iterator[None]:
             raise InputError(f"{folder}: expected a free folder, found another run at work in it") from None
         except OSError:  # a file system without locks
             pass
-        yield
+        yield lock

@@ -17,16 +17,22 @@ from counterpoint.core.roles import Roles
 from counterpoint.core.types import Batch, Progress, Terms, Views
 from counterpoint.train import optim
 from counterpoint.train.config import TrainConfig
+from counterpoint.train.rows import Rows
+from counterpoint.train.team import ALONE, Team
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
 class Update:
-    """Updates a method, on the device and in the precision of a Fabric."""
+    """Updates a method, on the device and in the precision of a Fabric, alone or with other processes.
 
-    def __init__(self, fabric: Fabric, method: Method, config: TrainConfig) -> None:
-        self.fabric, self.method, self.config = fabric, method, config
+    All processes of ``team`` must have the same weights and be given the same batches.
+    """
+
+    def __init__(self, fabric: Fabric, method: Method, config: TrainConfig, team: Team = ALONE) -> None:
+        self.fabric, self.method, self.config, self.team = fabric, method, config, team
+        self.rows = Rows(method, team, config.chunk, config.checkpoint)
         self.scale = fabric.strategy.precision
         self.optimizers = {turn: optim.optimizer(method.trained(turn), config.optim) for turn in method.turns}
         self._groups = {turn: clip_groups(method.trained(turn), config.clip_each) for turn in method.turns}
@@ -63,11 +69,14 @@ class Update:
         optimizer.zero_grad()
         numbers: list[dict[str, Any]] = []
         for view, kept in zip(views, keep, strict=True):
-            with self.fabric.autocast():
-                terms = self.method(view, at)
-            numbers.append(_numbers(terms, at))
-            self.fabric.backward(terms.total / len(views))
+            with self.rows.divided():
+                with self.fabric.autocast():
+                    terms = self.method(view, at)
+                numbers.append(_numbers(terms, at))
+                self.fabric.backward(terms.total / len(views))
             kept.update(terms.keep)
+        # Alike in all processes but for rounding, of which some devices make another one each time.
+        self.team.average(self.rows.outside(p for group in optimizer.param_groups for p in group["params"]))
         self.scale.unscale_gradients(optimizer)
         norm = _clip(self._groups[at.turn], self.config.clip)
         # In half precision an infinite gradient is usual: the step is left out and the scale made smaller.
