@@ -1,13 +1,14 @@
-"""What several processes cost beside torch's DistributedDataParallel: seconds of a SimCLR update on a processor.
+"""What several processes cost beside torch's DistributedDataParallel: time of a SimCLR update on a processor.
 
     python benchmarks/processes.py                   # ResNet-18, batches of 256 of 32², a table
     python benchmarks/processes.py --write           # the same, kept in results/processes.json
 
 Three arms, one thread a process, the same network, data, crops and optimizer: "one", counterpoint in one
-process; "ours", in ``--processes``; "DDP", plain DistributedDataParallel in as many. DDP does less: it renders
-and compares each process's own part of the batch alone, so that its loss has fewer negatives, batch
-normalization sees a part, and heads run on a part. Ours gives what one process gives. Arms take turns, each in
-fresh processes; the first update of a turn is not counted. ``ratio`` is to DDP's median.
+process; "ours", in ``--processes``; "DDP", plain DistributedDataParallel in as many. DDP does less: it
+renders and compares each process's own part of the batch alone, so that its loss has fewer negatives, batch
+normalization sees a part, and heads run on a part. Ours gives what one process gives. Arms take turns, each
+in fresh processes; the first update of a turn is not counted. CPU-seconds are those of the first process, of
+which there are as many as processes; on a busy machine they say more. Ratios are of medians, to DDP.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from counterpoint.train.team import ALONE, Team
 ARMS = ("one", "ours", "DDP")
 
 
-def seconds(arm: str, team: Team, args: argparse.Namespace) -> list[float]:
-    """Of each update, after the first."""
+def seconds(arm: str, team: Team, args: argparse.Namespace) -> list[tuple[float, float]]:
+    """Of each update after the first, by the clock and of the processor."""
     torch.set_num_threads(1)
     method = fresh(SimCLR.Config(encoder=ResNet.Config(width=args.width)), args.seed)
     method.train()
@@ -51,18 +52,18 @@ def seconds(arm: str, team: Team, args: argparse.Namespace) -> list[float]:
         update = Update(_fabric(config), method, config, team)
     found = []
     for step in range(args.steps + 1):
-        at, start = Progress(step, args.steps + 1, 0, 1), time.perf_counter()
+        at, start = Progress(step, args.steps + 1, 0, 1), (time.perf_counter(), time.process_time())
         if arm == "DDP":
             steps.zero_grad()
             ddp(method.views(batch, generator(args.seed, "views", step)), at).total.backward()
             steps.step()
         else:
             update([batch], at)
-        found.append(time.perf_counter() - start)
+        found.append((time.perf_counter() - start[0], time.process_time() - start[1]))
     return found[1:]
 
 
-def joined(rank: int, port: int, arm: str, args: argparse.Namespace) -> list[float]:
+def joined(rank: int, port: int, arm: str, args: argparse.Namespace) -> list[tuple[float, float]]:
     """``seconds`` in one of several processes."""
     store = dist.TCPStore("127.0.0.1", port, args.processes, is_master=False)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=args.processes)
@@ -71,7 +72,7 @@ def joined(rank: int, port: int, arm: str, args: argparse.Namespace) -> list[flo
     return found
 
 
-def turn(arm: str, args: argparse.Namespace) -> list[float]:
+def turn(arm: str, args: argparse.Namespace) -> list[tuple[float, float]]:
     """What the first process measured, in fresh processes."""
     context = multiprocessing.get_context("spawn")
     if arm == "one":
@@ -86,15 +87,16 @@ def turn(arm: str, args: argparse.Namespace) -> list[float]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "| arm | processes | s an update (quartiles) | images/s | ratio to DDP |",
-        "| --- | --- | --- | --- | --- |",
+        "| arm | processes | s an update (quartiles) | to DDP | CPU-s a process (quartiles) | to DDP |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        wall = row["wall"]
-        lines.append(
-            f"| {row['arm']} | {row['processes']} | {wall['median']:.3g} ({wall['q1']:.3g} – {wall['q3']:.3g}) "
-            f"| {row['images_per_second']:.4g} | {row['ratio']:.3f} |"
-        )
+        cells = [row["arm"], str(row["processes"])]
+        for key in ("wall", "cpu"):
+            found = row[key]
+            cells.append(f"{found['median']:.3g} ({found['q1']:.3g} – {found['q3']:.3g})")
+            cells.append(f"{row[f'{key}_ratio']:.3f}")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -108,19 +110,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="keep the result in results/processes.json")
     args = parser.parse_args()
-    walls: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    found: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
     for _ in range(args.turns):
         for arm in ARMS:
-            walls[arm] += turn(arm, args)
-    spreads = {arm: contract.spread(values) for arm, values in walls.items()}
-    rows = [
-        {
-            "arm": arm, "processes": 1 if arm == "one" else args.processes, "wall": wall,
-            "images_per_second": contract.significant(args.batch / wall["median"]),
-            "ratio": contract.significant(wall["median"] / spreads["DDP"]["median"]),
-        }
-        for arm, wall in spreads.items()
-    ]  # fmt: skip
+            found[arm] += turn(arm, args)
+    rows: list[dict[str, Any]] = []
+    for arm, times in found.items():
+        row: dict[str, Any] = {"arm": arm, "processes": 1 if arm == "one" else args.processes}
+        for index, key in enumerate(("wall", "cpu")):
+            peer = contract.spread([time[index] for time in found["DDP"]])["median"]
+            row[key] = contract.spread([time[index] for time in times])
+            row[f"{key}_ratio"] = contract.significant(row[key]["median"] / peer)
+        rows.append(row)
     print(table(rows))
     if args.write:
         settings = {k: v for k, v in vars(args).items() if k != "write"}

@@ -55,9 +55,9 @@ def train(folder: Path, data: Any = None, **changes: Any) -> RunSummary:
     return fit(method, data or images(), config, folder, progress=False, **more)
 
 
-def bent(at: int, wrong: Callable[[str], None]) -> None:
-    """Make the ``at``-th event, and all after it, go wrong; ``wrong`` is given its name, and may return."""
-    seen = [0]
+def bent(at: int, wrong: Callable[[str], None], seen: list[int] | None = None) -> None:
+    """Make the ``at``-th event, and all after it, go wrong; ``seen[0]`` counts them."""
+    seen = [0] if seen is None else seen
 
     def event(name: str) -> bool:
         seen[0] += 1

@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch import nn
 
+from counterpoint.core.rng import generator
+from counterpoint.core.types import Progress
+from counterpoint.data.digits import digits
+from counterpoint.encoders.convnet import ConvNet
+from counterpoint.methods.image.simclr import SimCLR
+from counterpoint.train.config import TrainConfig
 from counterpoint.train.large import Lamb, Lars, ascended
+from counterpoint.train.loop import _fabric, fresh
+from counterpoint.train.optim import OptimConfig, rate, scaled
+from counterpoint.train.step import Update
+from counterpoint.views.presets import SimCLRCrops
 
 
 def pair(*values: list[float]) -> list[nn.Parameter]:
@@ -162,3 +172,39 @@ class TestAscended:
                 optimizer.step()
             ends.append(x.item())
         assert abs(ends[0]) < 0.01 and ends[1] > 0.2
+
+
+def test_an_update_follows_the_gradient_of_the_worst_place_near_by():
+    """One step of SGD with SAM, by hand: the gradient at w + ρ g/‖g‖, taken from w."""
+    config = SimCLR.Config(
+        encoder=ConvNet.Config(channels=1, width=4), hidden=8, dim=4, views=SimCLRCrops(size=16)
+    )
+    batch = next(iter(digits("train", size=16).parts(16)))
+    at, radius = Progress(0, 1, 0, 1), 0.5
+    moved, plain = {}, {}
+    for sam, into in ((radius, moved), (0.0, plain)):
+        method = fresh(config, 0)
+        before = {name: p.detach().clone() for name, p in method.named_parameters()}
+        optim = OptimConfig(
+            name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, schedule="constant", warmup=0.0, sam=sam
+        )
+        settings = TrainConfig(steps=1, batch=16, clip=0.0, device="cpu", optim=optim)
+        Update(_fabric(settings), method, settings)([batch], at)
+        into |= {name: before[name] - p.detach() for name, p in method.named_parameters()}
+    method = fresh(config, 0)
+    norm = torch.stack([g.norm() for g in plain.values()]).norm()
+    with torch.no_grad():
+        for name, p in method.named_parameters():
+            p.add_(plain[name] * radius / norm)
+    views = method.views(batch, generator(0, "views", 0))
+    method(views, at).total.backward()
+    far = 0.0
+    for name, p in method.named_parameters():
+        torch.testing.assert_close(moved[name], p.grad, rtol=1e-4, atol=1e-6)
+        far += float((moved[name] - plain[name]).abs().sum())
+    assert far > 1e-3
+
+
+def test_the_rate_grows_with_the_batch_if_asked_to():
+    config = OptimConfig(lr=0.1, schedule="constant", warmup=0.0, scale="linear")
+    assert rate(scaled(config, 512), 0.5) == pytest.approx(0.2)

@@ -57,5 +57,7 @@ class TrainConfig(Config):
         for name in ("steps", "epochs", "clip", "chunk"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"train.{name}: expected no negative number, found {getattr(self, name)}")
+        if self.optim.sam and self.precision == "16-mixed":
+            raise InputError("train.optim.sam: expected another precision than 16-mixed, such as bf16-mixed")
         if not self.steps and not self.epochs:
             raise InputError("train.epochs: expected at least 1 epoch or 1 step, found 0 of both")

@@ -36,6 +36,9 @@ class OptimConfig(Config):
     """SGD's and LARS's memory of the gradient, in [0, 1)."""
     trust: float = 0.001
     """Of LARS: the step of a layer in units of its weights, > 0."""
+    sam: float = 0.0
+    """Radius within which the worst place's gradient is followed (sharpness-aware minimization, the paper's
+    ρ, there 0.05); 0 for the gradient where the weights are. Twice the time."""
     schedule: Literal["constant", "cosine", "onecycle"] = "cosine"
     """After the warmup: stay, fall to 0 on a half cosine, or rise and fall on half cosines (Smith 2018)."""
     warmup: float = 0.05
@@ -50,6 +53,8 @@ class OptimConfig(Config):
             raise InputError(
                 f"optim: expected betas and momentum in [0, 1), found {self.betas}, {self.momentum}"
             )
+        if not 0 <= self.sam < math.inf:
+            raise InputError(f"optim.sam: expected no negative number, found {self.sam}")
         if not 0 < self.trust < math.inf:
             raise InputError(f"optim.trust: expected a positive number, found {self.trust}")
         if not 0 <= self.warmup <= 1:

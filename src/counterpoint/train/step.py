@@ -17,6 +17,7 @@ from counterpoint.core.roles import Roles
 from counterpoint.core.types import Batch, Progress, Terms, Views
 from counterpoint.train import optim
 from counterpoint.train.config import TrainConfig
+from counterpoint.train.large import ascended
 from counterpoint.train.rows import Rows
 from counterpoint.train.team import ALONE, Team
 
@@ -34,7 +35,8 @@ class Update:
         self.fabric, self.method, self.config, self.team = fabric, method, config, team
         self.rows = Rows(method, team, config.chunk, config.checkpoint)
         self.scale = fabric.strategy.precision
-        self.optimizers = {turn: optim.optimizer(method.trained(turn), config.optim) for turn in method.turns}
+        self.optim = optim.scaled(config.optim, config.batch * config.accumulate)
+        self.optimizers = {turn: optim.optimizer(method.trained(turn), self.optim) for turn in method.turns}
         self._groups = {turn: clip_groups(method.trained(turn), config.clip_each) for turn in method.turns}
 
     def __call__(self, batches: Sequence[Batch], at: Progress) -> dict[str, Any]:
@@ -51,7 +53,7 @@ class Update:
         rng = generator(self.config.seed, "views", at.step)
         views = [self.method.views(self.fabric.to_device(batch), rng) for batch in batches]
         # The rate of an update is that of its middle, so that none is made at a rate of 0.
-        lr = optim.rate(self.config.optim, (at.step + 0.5) / at.steps)
+        lr = optim.rate(self.optim, (at.step + 0.5) / at.steps)
         line: dict[str, Any] = {"step": at.step + 1, "epoch": at.epoch, "rate": lr}
         keep: list[dict[str, Tensor]] = [{} for _ in batches]
         for turn in self.method.turns:
@@ -66,6 +68,27 @@ class Update:
     ) -> dict[str, Any]:
         """Update the weights of one turn; what is kept goes into ``keep``."""
         optimizer = self.optimizers[at.turn]
+        if self.optim.sam:
+            seed_all(self.config.seed, "sam", at.turn, at.step)
+        numbers = self._gradient(views, at, keep)
+        if self.optim.sam:  # dropout draws the same in both places
+            seed_all(self.config.seed, "sam", at.turn, at.step)
+            with ascended(self.method.trained(at.turn), self.optim.sam):
+                self._gradient(views, at, [{} for _ in views])
+        norm = _clip(self._groups[at.turn], self.config.clip)
+        # In half precision an infinite gradient is usual: the step is left out and the scale made smaller.
+        if not math.isfinite(norm) and getattr(self.scale, "scaler", None) is None:
+            raise WorkError(_diverged(at, "the gradient", norm))
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        self.scale.optimizer_step(optimizer)
+        return numbers | {"gradient": _finite(norm)}
+
+    def _gradient(
+        self, views: Sequence[Views], at: Progress, keep: Sequence[dict[str, Tensor]]
+    ) -> dict[str, Any]:
+        """Leave the gradient of one turn in the weights; returns the loss and its parts."""
+        optimizer = self.optimizers[at.turn]
         optimizer.zero_grad()
         numbers: list[dict[str, Any]] = []
         for view, kept in zip(views, keep, strict=True):
@@ -78,14 +101,7 @@ class Update:
         # Alike in all processes but for rounding, of which some devices make another one each time.
         self.team.average(self.rows.outside(p for group in optimizer.param_groups for p in group["params"]))
         self.scale.unscale_gradients(optimizer)
-        norm = _clip(self._groups[at.turn], self.config.clip)
-        # In half precision an infinite gradient is usual: the step is left out and the scale made smaller.
-        if not math.isfinite(norm) and getattr(self.scale, "scaler", None) is None:
-            raise WorkError(_diverged(at, "the gradient", norm))
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        self.scale.optimizer_step(optimizer)
-        return _mean(numbers) | {"gradient": _finite(norm)}
+        return _mean(numbers)
 
 
 def clip_groups(module: nn.Module, each: str) -> list[list[nn.Parameter]]:
