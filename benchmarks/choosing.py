@@ -46,8 +46,9 @@ DATA = ("cifar10_2400", "mnist_5k")
 UPDATES, BATCH, RATE, DRAWS = 336, 64, 2e-3, 10
 SIZES: dict[str, Any] = {
     "hidden": 256, "dim": 64, "predictor": 256, "queue": 512, "prototypes": 128, "locals": 2,
-    "momentum": 0.97, "freeze": 1 / 12, "start": 1, "hardest": 32, "mixed": 16, "with_query": 16, "codes": 64, "words": 256,
-    "expansion": 128, "off_diagonal": 0.02, "decoder": 48, "decoder_depth": 1, "decoder_heads": 4,
+    "momentum": 0.97, "freeze": 1 / 12, "start": 1, "hardest": 32, "mixed": 16, "with_query": 16,
+    "codes": 64, "words": 256, "expansion": 128, "off_diagonal": 0.02, "decoder": 48, "decoder_depth": 1,
+    "decoder_heads": 4,
 }  # fmt: skip
 """Settings of these names, of methods and of their parts, where they are larger than the data."""
 OWN: dict[str, dict[str, Any]] = {
@@ -182,8 +183,8 @@ def markdown(result: dict[str, Any]) -> str:
         "judged on images held out: accuracy in percent by 20 nearest neighbors, by a linear probe on all "
         "labels, and on 5 labels a class (mean of 10 draws). Mean over "
         f"{len(result['seeds'])} seeds ± standard deviation, in the order of the mean of all columns. "
-        "Methods marked * are told the labels. So short a training of so small a network says which methods learn "
-        "fast from little; long trainings of large networks differ less.", "",
+        "Methods marked * are told the labels. So short a training of so small a network says which methods "
+        "learn fast from little; long trainings of large networks differ less.", "",
         f"| method | {' | '.join(titles)} | CPU-s |",
         "| --- |" + " ---: |" * (len(sets) * len(METRICS) + 1),
     ]  # fmt: skip
