@@ -119,7 +119,8 @@ def judged(encoder: Any, train: Arrays, test: Arrays, seed: int) -> dict[str, fl
 
 def settings(name: str, data: Set, classes: int) -> Any:
     made = sized(load(MethodConfig.room, name).Config(), data, classes)
-    return dataclasses.replace(made, **OWN.get(name, {}))
+    gray = {"split": "bands"} if data.channels == 1 and hasattr(made, "split") else {}
+    return dataclasses.replace(made, **OWN.get(name, {}), **gray)
 
 
 def asked(config: Any) -> str:
