@@ -233,24 +233,28 @@ def image_bombs() -> dict[str, bytes]:
 
 def array_bombs() -> dict[str, bytes]:
     """Arrays that are too large, or code."""
-    packed = io.BytesIO()
-    about = {"descr": "|u1", "fortran_order": False, "shape": (MUCH >> 10, 32, 32)}
-    with (
-        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive,
-        archive.open("image.npy", "w", force_zip64=True) as entry,
-    ):
-        np.lib.format.write_array_header_1_0(entry, about)
-        for _ in range(MUCH >> 20):
-            entry.write(bytes(2**20))
     np.save(pickled := io.BytesIO(), np.array([Abort()], object), allow_pickle=True)
     return {
-        "bomb.npz": packed.getvalue(),
+        "bomb.npz": zipped("image.npy", MUCH),
         "bomb-idx3.gz": gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", MUCH, 1, 1)) + zeros(),
         "pickle.npy": pickled.getvalue(),
         "deep.npy": npy("{'descr': " + "(" * 5000 + ", 'shape': (1,)}"),
         "huge.npy": npy("{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999,)}"),
         "code.npy": npy("{'descr': __import__('os').abort(), 'fortran_order': False, 'shape': (1,)}"),
     }
+
+
+def zipped(name: str, length: int) -> bytes:
+    """An archive with an entry of so many zeros, made without packing them all."""
+    packer = zlib.compressobj(9, wbits=-15)
+    block = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        archive.writestr(name, block * (length >> 20) + packer.flush())
+    whole = bytearray(file.getvalue())
+    for header, method, size in ((0, 8, 22), (whole.index(b"PK\x01\x02"), 10, 24)):
+        struct.pack_into("<H", whole, header + method, zipfile.ZIP_DEFLATED)
+        struct.pack_into("<I", whole, header + size, length)
+    return bytes(whole)
 
 
 class Abort:

@@ -38,13 +38,13 @@ TIMES = float(os.environ.get("COUNTERPOINT_FUZZ", "1"))
 LONGEST = 1000
 """Characters of a sentence."""
 GROUPS = {
-    "raster": (r".*\.(png|jpe?g)", 60),
-    "tiff": (r".*\.tif", 60),
-    "itk": (r".*\.(nii|nii\.gz|nrrd|mha)", 120),
-    "arrays": (r".*(\.np[yz]|idx3.*)", 80),
-    "text": (r".*\.(csv|yaml|jsonl|json)", 80),
-    "transforms": (r"transform\.(tfm|txt)", 60),
-    "networks": (r".*\.safetensors", 30),
+    "raster": (r".*\.(png|jpe?g)", 40),
+    "tiff": (r".*\.tif", 40),
+    "itk": (r".*\.(nii|nii\.gz|nrrd|mha)", 80),
+    "arrays": (r".*(\.np[yz]|idx3.*)", 50),
+    "text": (r".*\.(csv|yaml|jsonl|json)", 50),
+    "transforms": (r"transform\.(tfm|txt)", 40),
+    "networks": (r".*\.safetensors", 20),
 }
 
 

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +80,17 @@ def bent(at: int, wrong: Callable[[str], None], seen: list[int] | None = None) -
 
         return instead
 
-    def line(run: record.Run, values: Any) -> None:
+    def logged(self: record.Run, line: Mapping[str, Any]) -> None:
         if event("line"):
-            assert run._log is not None
-            run._log.write('{"step": ')
-            run._log.flush()
-            with record._written(run.folder / record.LOG):
+            assert self._log is not None
+            self._log.write('{"step": ')
+            self._log.flush()
+            with record._written(self.folder / record.LOG):
                 wrong("line")
-        write_line(run, values)
+        write_line(self, line)
 
     write_line = record.Run.write
-    record.Run.write = line
+    record.Run.write = logged
     Path.write_bytes = half(Path.write_bytes, "write")
     Path.write_text = half(Path.write_text, "write")
     Path.replace = before(Path.replace, "rename")
@@ -154,8 +154,8 @@ def main(folder: Path) -> None:
     say("whole", *in_child(lambda: train(folder / "whole")))
     seconds = time.perf_counter() - begin
     everywhere(folder, "kill", killed, 1)
-    everywhere(folder, "full", full, 3)
-    for i in range(5):
+    everywhere(folder, "full", full, 5)
+    for i in range(3):
         say("random", *in_child(lambda: train(folder / "random"), random.Random(i).uniform(0, 0.7) * seconds))
     say("random, again", *in_child(lambda: train(folder / "random")))
 

@@ -43,7 +43,7 @@ together = _together()
 def found(tmp_path_factory) -> list[dict[str, torch.Tensor]]:
     """What each of four processes had in the end."""
     folder = tmp_path_factory.mktemp("together")
-    subprocess.run([sys.executable, str(FILE), str(folder)], check=True, timeout=300)
+    subprocess.run([sys.executable, str(FILE), str(folder)], check=True, timeout=900)
     return [load_file(folder / f"{rank}.safetensors") for rank in range(together.COUNT)]
 
 
@@ -150,6 +150,12 @@ def test_what_cannot_be_sent_is_named(data, tmp_path):
     with pytest.raises(InputError, match=r"train\.processes: expected data that can be sent to a process"):
         train(Locked(), tmp_path, 2)
     assert not multiprocessing.active_children()
+
+
+def test_pieces_of_a_network_with_batch_statistics_are_refused_before_anything_is_written(data, tmp_path):
+    with pytest.raises(InputError, match=r"train\.chunk: expected a network without statistics of the batch"):
+        train(data, tmp_path / "run", chunk=4)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["processes", "chunk"])

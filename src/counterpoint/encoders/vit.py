@@ -26,6 +26,8 @@ class ViT(Encoder):
     Taps of blocks read tokens, (B, T, dim), not maps.
     """
 
+    rowwise = ("forward", "tokens")
+
     @dataclass(frozen=True, kw_only=True)
     class Config(EncoderConfig):
         """Settings of a vision transformer."""

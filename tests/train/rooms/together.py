@@ -120,9 +120,9 @@ def check_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
 def work(folder: Path, kinds: Sequence[str], rank: int) -> None:
     """What one process does; a method that cannot be trained at all is left out."""
     store = dist.FileStore(str(folder / "store"), COUNT)
-    minute = timedelta(minutes=1)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=COUNT, timeout=minute)
-    pairs = [dist.new_group(ranks, timeout=minute) for ranks in ([0, 1], [2, 3])]
+    patience = timedelta(minutes=5)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=COUNT, timeout=patience)
+    pairs = [dist.new_group(ranks, timeout=patience) for ranks in ([0, 1], [2, 3])]
     found: dict[str, Tensor] = {}
     for number, kind in enumerate(kinds):
         with suppress(InputError, ValueError):
