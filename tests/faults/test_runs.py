@@ -214,6 +214,27 @@ def test_weights_that_explode_are_never_saved(victim, tmp_path):
         assert all(t.isfinite().all() for t in tensors.values())
 
 
+def test_a_weight_that_is_not_finite_is_never_saved(tmp_path):
+    class Unscaled:
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state_dict):
+            pass
+
+    network = torch.nn.Linear(2, 2)
+    state, file = checkpoint.State(network, {}, Unscaled()), tmp_path / checkpoint.FILE
+    checkpoint.save(file, state, 4, {})
+    before = file.read_bytes()
+    with torch.no_grad():
+        network.bias[1] = torch.inf
+    with pytest.raises(
+        WorkError, match=r"failed at step 5: bias is no longer finite; the last checkpoint stays"
+    ):
+        checkpoint.save(file, state, 5, {})
+    assert file.read_bytes() == before
+
+
 def test_a_file_that_goes_bad_in_the_middle_is_named_and_the_run_goes_on_when_it_is_back(
     victim, tmp_path, monkeypatch
 ):

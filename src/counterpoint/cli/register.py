@@ -34,6 +34,7 @@ from counterpoint.cli.pairs import channel
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import sweep, write_text
 from counterpoint.core.networks import FILE, load_networks
+from counterpoint.core.untrusted import parse_json
 from counterpoint.data.image import Image
 from counterpoint.data.pairs import Pair, read_pairs
 from counterpoint.data.read import read_image
@@ -237,7 +238,7 @@ def _one_of_many(args: Args, pair: Pair, model: Model | None) -> dict[str, Any]:
 def _done_before(args: Args, pair: Pair, out: Path) -> dict[str, Any] | None:
     """The answer that stands in ``out``, if it was made of these images with these settings and is whole."""
     try:
-        answer = json.loads((out / RESULT).read_text(encoding="utf-8"))
+        answer = parse_json((out / RESULT).read_text(encoding="utf-8"))
         kinds = [kind for kind in ("transform_file", "registered", "report") if answer[kind]]
         files = {kind: out / Path(answer[kind]).name for kind in kinds}  # the folder may have been moved
         made_with = json.loads(to_json(_made_with(args, pair)))

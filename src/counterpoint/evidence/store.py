@@ -11,6 +11,7 @@ from typing import Any
 from counterpoint.core.claim import Arms, Verdict
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import output_folder, write_text
+from counterpoint.core.untrusted import parse_json
 from counterpoint.evidence.verdict import Finding
 
 FORMAT = "counterpoint-evidence-1"
@@ -80,7 +81,7 @@ def read(claim: str, where: Path) -> Evidence | None:
     if not file.is_file():
         return None
     try:
-        plain = json.loads(file.read_text(encoding="utf-8"))
+        plain = parse_json(file.read_text(encoding="utf-8"))
         if plain.pop("format") != FORMAT or plain.keys() != {field.name for field in fields(Evidence)}:
             raise ValueError("other entries")
         findings = tuple(Finding(**f | {"gains": tuple(f["gains"])}) for f in plain["findings"])

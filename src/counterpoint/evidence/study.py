@@ -18,6 +18,7 @@ from counterpoint.core.files import output_folder, write_text
 from counterpoint.core.method import MethodConfig
 from counterpoint.core.rooms import files, imported
 from counterpoint.core.study import Arm, Study
+from counterpoint.core.untrusted import parse_json
 from counterpoint.evidence.circumstances import commit, machine, versions
 from counterpoint.evidence.on_pairs import OnPairs
 from counterpoint.evidence.source import PACKAGE
@@ -191,7 +192,7 @@ def _made(job: Job) -> dict[str, float]:
 def _kept(job: Job) -> dict[str, float] | None:
     """The numbers of a job made before; none if there are none, or not of these settings."""
     try:
-        kept = json.loads(_result(job).read_text(encoding="utf-8"))
+        kept = parse_json(_result(job).read_text(encoding="utf-8"))
         return kept["numbers"] if kept["stamp"] == job.stamp else None
     except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -52,7 +52,7 @@ def _prepare(places: Mapping[str, list[str]]) -> None:
 
     It ends when this one is killed: it would wait for ever, and hold the folder of the run it is at.
     """
-    pass
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     import torch
 

@@ -6,7 +6,6 @@ of which nothing else is ever downloaded.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from counterpoint.core.encoder import Encoder
 from counterpoint.core.errors import InputError, WorkError, unknown
 from counterpoint.core.networks import FILE, FORMAT, about, load_networks, save_networks
 from counterpoint.core.tensors import read_header
+from counterpoint.core.untrusted import parse_json
 from counterpoint.integrations.card import card, told
 
 PREFIX = "hf://"
@@ -203,7 +203,7 @@ def read_scores(files: Sequence[Path]) -> list[dict[str, Any]]:
     answers = []
     for file in files:
         try:
-            answer = json.loads(file.read_text(encoding="utf-8"))
+            answer = parse_json(file.read_text(encoding="utf-8"))
             numbers = {str(name): float(value) for name, value in answer["scores"].items()}
             answers.append({"task": str(answer["task"]), "scores": numbers, "test": int(answer["test"])})
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
