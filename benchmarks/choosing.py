@@ -182,8 +182,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"{budget['updates']} updates of {budget['batch']} images, Adam at {budget['rate']:g}, its own loss, "
         "crops and settings but for widths and memories of the size of the data. Frozen features are then "
         "judged on images held out: accuracy in percent by 20 nearest neighbors, by a linear probe on all "
-        "labels, and on 5 labels a class (mean of 10 draws). Mean over "
-        f"{len(result['seeds'])} seeds ± standard deviation, in the order of the mean of all columns. "
+        "labels, and on 5 labels a class (mean of 10 draws). " + _seeds(len(result["seeds"])) +
         "Methods marked * are told the labels. So short a training of so small a network says which methods "
         "learn fast from little; long trainings of large networks differ less.", "",
         f"| method | {' | '.join(titles)} | CPU-s |",
@@ -204,6 +203,12 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(
         [*lines, "", f"Not asked: {left}; the procedures on data sets (`dcc`, `ct_reduction`).", ""]
     )
+
+
+def _seeds(count: int) -> str:
+    if count == 1:
+        return "One seed: two or three points are chance. In the order of the mean of all columns. "
+    return f"Mean over {count} seeds ± standard deviation, in the order of the mean of all columns. "
 
 
 def _cell(values: list[float]) -> str:

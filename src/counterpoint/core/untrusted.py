@@ -52,7 +52,7 @@ def parse_yaml(text: str) -> Any:
     if len(text) > MOST_YAML:
         raise ValueError(f"more than {MOST_YAML} characters")
     try:
-        return yaml.load(text, _Loader)  # a safe loader that knows even less
+        return _Loader(text).get_single_data()
     except MemoryError:
         raise
     except RecursionError:
@@ -70,6 +70,8 @@ def parse_json(text: str | bytes) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
+    """The safe loader, which builds plain values alone, and knows even less."""
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise ComposerError(problem="found an alias, which is not read")
