@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -166,9 +165,7 @@ class TestEmbed:
                 for ids in torch.arange(5).split(size):
                     yield {"image": torch.full((len(ids), 1, 4, 4), 0.5), "id": ids, "label": ids % 2}
 
-        module = ModuleType("counterpoint.data.open")
-        module.open_data = lambda _: Toy()
-        monkeypatch.setitem(sys.modules, "counterpoint.data.open", module)
+        monkeypatch.setattr("counterpoint.data.open.open_data", lambda *_, **__: Toy())
         monkeypatch.delitem(sys.modules, "counterpoint.cli.embed", raising=False)
         network = UNet.Config(widths=(2, 3), out=3).build().eval()
         (tmp_path / "run").mkdir()
