@@ -169,7 +169,7 @@ def _check_packed(path: Path, file: Path, start: int, length: int) -> None:
             found = -1
     if not unpack.eof or found != length:
         raise InputError(
-            f"{path}: expected {length} bytes of pixels, found packed ones that are damaged or which cannot hold them"
+            f"{path}: expected {length} bytes of pixels, found packed ones which cannot hold them"
         )
 
 
