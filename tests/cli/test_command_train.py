@@ -105,7 +105,7 @@ class TestMistakes:
         [
             ("", "train: expected a method first, one of "),
             ("--fixed HE", "train: expected a method first, one of "),
-            ("comri", "unknown method 'comri': did you mean comir?"),
+            ("comri", "unknown method 'comri': did you mean comir or cmim?"),
             ("comir", "train: expected --fixed DIR and --moving DIR, or --pairs TABLE.csv"),
             ("comir --fixed HE", "train: expected --fixed DIR and --moving DIR"),
             ("comir --fixed HE --moving HE", "expected two folders, found the same one"),

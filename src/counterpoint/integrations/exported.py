@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoint.core.encoder import Encoder
 from counterpoint.core.errors import InputError, WorkError
@@ -217,7 +217,7 @@ def _program(network: Encoder, sizes: Sizes) -> torch.export.ExportedProgram:
         height, width = 2 * height, 3 * width  # not 0, 1 or the smallest: those are taken for constants
     example = torch.zeros(2, _channels(network), height, width)
     with torch.no_grad():
-        return torch.export.export(network, (example,), dynamic_shapes=(dims,), strict=False)
+        return torch.export.export(_Held(network), (example,), dynamic_shapes=(dims,), strict=False)
 
 
 def _header(role: str, network: Encoder, sizes: Sizes, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,6 +232,17 @@ def _header(role: str, network: Encoder, sizes: Sizes, about: Mapping[str, Any])
         "image": image,
         "about": dict(about),
     }
+
+
+class _Held(nn.Module):
+    """A network one level down: at the top a layer called "code" would hide what torch has there."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
 
 
 def _pt2(program: torch.export.ExportedProgram, file: Path, header: str) -> Run:
