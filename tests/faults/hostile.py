@@ -100,6 +100,9 @@ def images() -> dict[str, bytes]:
         "big.tif": tiff(GRAY, bigtiff=True, compression="packbits"),
         "imagej.tif": tiff(two, imagej=True, metadata={"axes": "CYX"}),
         "a.ome.tif": tiff(two, ome=True, metadata=about, compression="zlib", tile=(16, 16), **gray),
+        "hex.nrrd": b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 4 3\nencoding: hex\n\n" + b"7f " * 12,
+        "text.mha": b"ObjectType = Image\nNDims = 2\nBinaryData = False\nDimSize = 4 3\n"
+        b"ElementType = MET_UCHAR\nElementDataFile = LOCAL\n" + b"7 " * 12,
         "text.nrrd": b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 4 3\nencoding: ascii\n\n" + b"7 " * 12,
     }
     plain, vectors = sitk.GetImageFromArray(GRAY), sitk.GetImageFromArray(COLOR, isVector=True)

@@ -17,6 +17,8 @@ FARTHEST = 1e12
 """Largest length, place or direction that is believed: of larger ones ITK computes without end."""
 LONGEST = 400
 """Bytes of a line of a NRRD header: of a longer one the reader cannot even complain."""
+MOST_TEXT = 2**28
+"""Bytes of pixels that are stored as text."""
 AXES = 10
 """Most axes that MetaIO has room for."""
 
@@ -46,6 +48,8 @@ _META_BYTES |= {f"U{name}": size for name, size in _META_BYTES.items()} | {"FLOA
 _NRRD_PLACE = re.compile(
     rb"^(?:space directions|space origin|spacings|axis mins|axis maxs|measurement frame):.*", re.MULTILINE
 )
+_NRRD_TEXT = re.compile(rb"^encoding:\s*(?:ascii|text|txt)", re.MULTILINE | re.IGNORECASE)
+_NRRD_WORD = re.compile(rb"[^\s,]{64}")
 _NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf", re.IGNORECASE)
 _DATA_FILE = re.compile(rb"^data ?file:[ \t]*(\S.*?)[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 
@@ -69,7 +73,7 @@ def check_nifti(path: Path, header: bytes) -> tuple[int, int, str]:
         f"pixels of type {code} with {bits} bits": NIFTI_BITS.get(code) != bits,
         f"pixels from byte {start} on": not 352 <= start <= 2**24 or start != int(start),
         f"values times {slope} plus {intercept}": not (math.isfinite(slope) and math.isfinite(intercept)),
-        "channels that are scaled": many and slope != 0 and (slope, intercept) != (1, 0),
+        "channels that are scaled": many and (slope not in (0, 1) or intercept != 0),
         "an absurd place or spacing": not _sane((*spacing[: count + 1], *placing)),
     }
     if found := next((what for what, so in wrong.items() if so), ""):
@@ -121,7 +125,9 @@ def check_nrrd(path: Path) -> Path:
     """
     with path.open("rb") as f:
         head = f.read(HEADER)
-    text = re.split(rb"\n\r?\n", head, maxsplit=1)[0]
+    text, *pixels = re.split(rb"\n\r?\n", head, maxsplit=1)
+    if not pixels and len(head) == HEADER:
+        raise _damaged(path, "NRRD", f"no end of it in {HEADER} bytes")
     for line in text.split(b"\n"):
         if len(line) > LONGEST and not re.match(rb"[^:]*:=", line):
             raise _damaged(path, "NRRD", f"a line of {len(line)} bytes")
@@ -130,7 +136,13 @@ def check_nrrd(path: Path) -> Path:
         if not _sane(numbers):
             raise _damaged(path, "NRRD", f"{line[:80].decode(errors='replace')!r}")
     found = _DATA_FILE.search(text)
-    return _beside(path, found[1].decode(errors="replace")) if found else path
+    file = _beside(path, found[1].decode(errors="replace")) if found else path
+    if _NRRD_TEXT.search(text):
+        with file.open("rb") as f:
+            numbers = f.read(MOST_TEXT + 1)
+        if len(numbers) > MOST_TEXT or _NRRD_WORD.search(numbers, 0 if found else len(text)):
+            raise _damaged(path, "NRRD", "pixels as text that are no numbers, or too many of them")
+    return file
 
 
 def _meta_entries(path: Path) -> tuple[dict[str, str], int]:
