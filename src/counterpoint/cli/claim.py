@@ -12,8 +12,9 @@ from counterpoint.cli.console import Flag, parsed, say, show
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import output_folder
 from counterpoint.evidence.catalogue import home, needed
+from counterpoint.evidence.repeat import repeated
 from counterpoint.evidence.run import claims, module_of, run
-from counterpoint.evidence.store import Evidence, write
+from counterpoint.evidence.store import Evidence, read, write
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Args:
     """Those without evidence, or whose code has changed since."""
     all: Flag = False
     """All there are."""
+    repeat: Flag = False
+    """Run one seed only, of claims with evidence: if it gives the same numbers, the evidence is that of
+    today's code as well; if not, it stays as it is, and the claim must be run."""
     dry: Flag = False
     """Only list what would be run."""
     jobs: int = 0
@@ -49,6 +53,8 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
         return {"claims": [{"claim": claim} for claim in chosen]}, 0
     for where in dict.fromkeys(chosen.values()):
         output_folder(where)
+    if args.repeat:
+        return _repeated(args, chosen)
     done: list[Evidence] = []
     failed: list[dict[str, str]] = []
     for claim, where in chosen.items():
@@ -65,6 +71,20 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     show(f"{len(done)} of {len(chosen)} claims run", COLUMNS, rows, args.json)
     answer = [{k: v for k, v in asdict(evidence).items() if k != "code"} for evidence in done]
     return {"claims": answer, "failed": failed}, 1 if failed else 0
+
+
+def _repeated(args: Args, chosen: dict[str, Path]) -> tuple[dict[str, Any], int]:
+    """One seed of each, and what came of it."""
+    known = {claim: found for claim, where in chosen.items() if (found := read(claim, where))}
+    rows = [(claim, "no evidence to compare with") for claim in chosen if claim not in known]
+    for claim, evidence, differs in repeated(known, args.jobs):
+        if evidence:
+            write(evidence, chosen[claim])
+        rows.append((claim, differs or "the same numbers"))
+        say(f"{claim}: {rows[-1][1]}")
+    same = sum(outcome == "the same numbers" for _, outcome in rows)
+    show(f"{same} of {len(rows)} claims give the same numbers", ("claim", "seed 0"), rows, args.json)
+    return {"claims": [{"claim": claim, "outcome": outcome} for claim, outcome in rows]}, 0
 
 
 COLUMNS = ("claim", "expected", "gain", "95 % interval", "margin", "verdict")

@@ -11,7 +11,7 @@ from counterpoint.cli.claim import cells
 from counterpoint.cli.console import Flag, Folder, Out, parsed, say
 from counterpoint.core.files import output_folder
 from counterpoint.evidence.catalogue import Entry, entries
-from counterpoint.evidence.store import Evidence
+from counterpoint.evidence.store import Evidence, Repeat
 from counterpoint.report.arms import Gain, arm_dots, gain_bars
 from counterpoint.report.page import Page
 
@@ -99,7 +99,8 @@ def _method(page: Page, entry: Entry) -> None:
                   for metric, arms in _by_metric(evidence).items()])  # fmt: skip
     page.settings(
         {
-            "commit": evidence.commit + (" with changes" if evidence.modified else ""),
+            "commit": _commit(evidence),
+            **({"seed run again": _again(evidence.repeated)} if evidence.repeated else {}),
             "date": evidence.date,
             "seconds": evidence.seconds,
             "machine": dict(evidence.machine),
@@ -108,6 +109,14 @@ def _method(page: Page, entry: Entry) -> None:
         },
         "How it was made, and all numbers",
     )
+
+
+def _commit(of: Evidence | Repeat) -> str:
+    return of.commit + (" with changes" if of.modified else "")
+
+
+def _again(repeated: Repeat) -> str:
+    return f"{repeated.seed}, the same numbers at {_commit(repeated)}, {repeated.date}"
 
 
 def _by_metric(evidence: Evidence) -> dict[str, dict[str, list[float]]]:

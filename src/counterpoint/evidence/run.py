@@ -63,7 +63,7 @@ def run(name: str, jobs: int = 0, said: Callable[[str], object] = lambda _: None
     claim, module = load_claim(name), module_of(name)
     code = fingerprints(module)
     began, seeds, cpu = time.perf_counter(), [], 0.0
-    answers = each(partial(_seed, name), range(claim.seeds), jobs, name)
+    answers = each(partial(seed_of, name), range(claim.seeds), jobs, name)
     for seed, (arms, seconds) in enumerate(answers):
         seeds.append(arms)
         cpu += seconds
@@ -89,7 +89,8 @@ def run(name: str, jobs: int = 0, said: Callable[[str], object] = lambda _: None
     )
 
 
-def _seed(name: str, seed: int) -> tuple[Arms, float]:
+def seed_of(name: str, seed: int) -> tuple[Arms, float]:
+    """All numbers of one seed of a claim, and the CPU-seconds they took."""
     start = time.process_time()
     arms = load_claim(name).arms(seed)
     plain = {arm: {metric: float(value) for metric, value in of.items()} for arm, of in arms.items()}

@@ -18,6 +18,19 @@ FORMAT = "counterpoint-evidence-1"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repeat:
+    """That one seed was run again with later code and gave the same numbers."""
+
+    seed: int
+    commit: str
+    """Of the checkout it ran in; empty if it was none."""
+    modified: bool
+    """Whether the sources differed from the commit."""
+    date: str
+    """UTC, to the second."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What came of a claim, with all that is needed to judge and repeat it. Names no host, user or path."""
 
@@ -43,6 +56,8 @@ class Evidence:
     """UTC, to the second."""
     seconds: float
     cpu_seconds: float
+    repeated: Repeat | None = None
+    """If set, ``code`` is that of the repetition; commit, date and machine are those of all the seeds."""
 
 
 def checkout() -> Path | None:
@@ -82,10 +97,12 @@ def read(claim: str, where: Path) -> Evidence | None:
         return None
     try:
         plain = parse_json(file.read_text(encoding="utf-8"))
+        plain.setdefault("repeated", None)  # older evidence does not speak of it
         if plain.pop("format") != FORMAT or plain.keys() != {field.name for field in fields(Evidence)}:
             raise ValueError("other entries")
         findings = tuple(Finding(**f | {"gains": tuple(f["gains"])}) for f in plain["findings"])
-        return Evidence(**plain | {"findings": findings, "seeds": tuple(plain["seeds"])})
+        again = plain["repeated"] and Repeat(**plain["repeated"])
+        return Evidence(**plain | {"findings": findings, "seeds": tuple(plain["seeds"]), "repeated": again})
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{file}: expected evidence of format {FORMAT}, found: {error}") from None
 
