@@ -59,7 +59,16 @@ SETS = {
     "harvard_pet": Set("MR – PET, brain", "harvard_brain_fusion", "rigid", ("drawn",), "pet_mri",
                        model="harvard_spect"),
     "harvard_spect": Set("MR – SPECT, brain", "harvard_brain_fusion", "rigid", ("drawn",), "spect_mri"),
+    "cell_multimodal": Set("Cells, several microscopies", "cell_multimodal", "rigid", ("turned",),
+                           together=(("worms_c01", "human_ht29"),)),
 }  # fmt: skip
+CELLS = (
+    ("fly_pos002", "d", "f"), ("isl_neurons", "phase_z06", "dapi"), ("isl_neurons", "phase_z06", "map2"),
+    ("isl_neurons", "phase_z06", "nfh"), ("human_ht29", "d0", "d1"),
+    ("qpi_u2os", "qdpc_fixed", "sim_moving"), ("keratinocytes", "phase", "dapi"),
+    ("worms_c01", "brightfield", "fluorescence"),
+)  # fmt: skip
+"""Scene, fixed and moving channel: that set has no table. The scenes that were tuned on stand in one part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,12 +99,14 @@ def cases(data: Path, name: str) -> list[Case]:
     """
     kind = SETS[name]
     folder = data / kind.folder
-    table = folder / "pairs.csv"
+    table = folder / ("qpi_u2os_transform.csv" if name == "cell_multimodal" else "pairs.csv")
     if not table.is_file():
         raise InputError(
-            f"--data {data}: expected the folder of real data sets, with {kind.folder}/pairs.csv in it, "
+            f"--data {data}: expected the folder of real data sets, with {kind.folder}/{table.name} in it, "
             "found no such file; the data are not part of this repository"
         )
+    if name == "cell_multimodal":
+        return [_cells(folder, *words) for words in CELLS]
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if not kind.group or row["pair_kind"] == kind.group]
     if kind.group:
@@ -241,6 +252,14 @@ def _core(folder: Path, row: dict[str, str]) -> Case:
                         (0.0, 0.0, 1.0)))  # fmt: skip
     file = f"{row['id']}.png"
     return Case(row["id"], row["id"], folder / "shg" / file, folder / "he" / file, np.linalg.inv(affine))
+
+
+def _cells(folder: Path, scene: str, fixed: str, moving: str) -> Case:
+    files = (folder / f"{scene}_{fixed}.png", folder / f"{scene}_{moving}.png")
+    matrix = np.eye(3)
+    if (table := folder / f"{scene}_transform.csv").is_file():  # moving → fixed; the others are aligned
+        matrix[:2] = np.loadtxt(table, delimiter=",", skiprows=1).reshape(2, 3)
+    return Case(f"{scene} {moving}", scene, *files, np.linalg.inv(matrix))
 
 
 def _slice(folder: Path, row: dict[str, str]) -> Case:
