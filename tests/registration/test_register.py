@@ -98,6 +98,19 @@ def test_where_no_spacing_is_known_sizes_suggest_a_scale():
     assert np.allclose(fine.matrix @ (-0.5, -0.5, 1), (-0.5, -0.5, 1)) and coarse.mask.shape == (72, 80)
 
 
+def test_a_frame_suggests_no_scale():
+    """The canvas of a turned image is larger than the image."""
+    t = truth(PLAIN, PLAIN, 41)
+    canvas = np.full((200, 210), 0.4)
+    canvas[30:162, 40:184] = 1 - shot(PLAIN, t)
+    said = []
+    found = register(shot(PLAIN), canvas, transform="similarity", progress=said.append)
+    move = np.eye(3)
+    move[:2, 2] = 40, 30
+    assert off(found, move @ t) < 0.2 and found.quality.trusted
+    assert not any("times as large" in sentence for sentence in said)
+
+
 def test_what_is_rigid_in_space_is_found_between_pixels_of_different_size():
     fixed = Grid((150, 140), (0.5, 0.5), (20, -3), ((0.0, 1.0), (1.0, 0.0)))
     moving = Grid((80, 76), (1.0, 1.0), (-7, 5), ((0.6, -0.8), (0.8, 0.6)))

@@ -72,12 +72,21 @@ def _ratios(pair: Pair, options: Options) -> tuple[float, ...]:
     """How much larger things may be in the moving image: not at all, or as the images' sizes suggest.
 
     The latter first, where sizes differ much: then the two mostly show the same field. Only where scale is
-    free, no spacing is known and no range of scales is asked for.
+    free, no spacing is known and no range of scales is asked for. A frame says nothing of scale: the canvas
+    of a turned image is larger than the image.
     """
-    fixed, moving = (p.image for p in pair)
-    ratio = max(moving.grid.size) / max(fixed.grid.size)
-    free = options.transform != "rigid" and options.scales is None and not moving.calibrated
-    return (ratio, 1.0) if free and not USUAL[0] <= ratio <= USUAL[1] else (1.0,)
+    if options.transform == "rigid" or options.scales is not None or pair[1].image.calibrated:
+        return (1.0,)
+    canvas, content = (np.log(moving / fixed) for fixed, moving in zip(*map(_sides, pair), strict=True))
+    ratio = float(np.exp(min(canvas, content, key=abs))) if canvas * content > 0 else 1.0
+    return (1.0,) if USUAL[0] <= ratio <= USUAL[1] else (ratio, 1.0)
+
+
+def _sides(image: Prepared) -> tuple[float, float]:
+    """Pixels of the longer side, and of the side of a square as large as what lies within the frame."""
+    level = image.strict.at(max(image.image.grid.size) / COARSE)
+    pixels = float(level.mask.sum()) * abs(float(np.linalg.det(level.matrix[:2, :2])))
+    return max(image.image.grid.size), pixels**0.5
 
 
 def _respaced(moving: Prepared, ratio: float) -> Prepared:
