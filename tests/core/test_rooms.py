@@ -8,7 +8,7 @@ import pytest
 import counterpoint.methods.image
 from counterpoint.core.config import names
 from counterpoint.core.errors import InputError
-from counterpoint.core.rooms import add, culprit, files, imported, opened, owner, remove
+from counterpoint.core.rooms import add, culprit, files, imported, opened, owner, places, remove, settle
 
 KIND = "class A:\n    class Config: ...\n"
 ROOM = "counterpoint.methods"
@@ -113,6 +113,18 @@ def test_a_folder_that_was_there_before_stays(folder):
     assert "a" not in names(ROOM)
 
 
+def test_another_process_is_told_of_the_folders(folder):
+    before = places()
+    assert before[ROOM] and before[f"{ROOM}.image"] and "counterpoint.core.rooms" not in before
+    with opened([folder({"a.py": KIND})]):
+        told = places()
+    assert "a" not in names(ROOM)
+    settle(told)
+    assert "a" in names(ROOM)
+    settle(before)
+    assert "a" not in names(ROOM)
+
+
 def test_if_one_folder_is_wrong_none_stays(folder):
     with pytest.raises(InputError, match="nothing there"), opened([folder({"a.py": KIND}), "nowhere"]):
         pass
@@ -123,8 +135,8 @@ def test_fields_of_one_name_in_several_folders(folder):
     """Whichever of them are packages."""
     package = folder({"new/__init__.py": "", "new/a.py": KIND, "image/b.py": KIND}, "one")
     bare = folder({"new/c.py": KIND, "image/__init__.py": "raise AssertionError", "image/d.py": KIND}, "two")
-    for places in ([package, bare], [bare, package]):
-        with opened(places):
+    for both in ([package, bare], [bare, package]):
+        with opened(both):
             for name in ("new.a", "image.b", "new.c", "image.d"):
                 assert importlib.import_module(f"{ROOM}.{name}").A
 

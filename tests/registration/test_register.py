@@ -12,8 +12,12 @@ from counterpoint.core.grid import Grid
 from counterpoint.data.image import Image
 from counterpoint.data.write import write_image
 from counterpoint.encoders.unet import UNet
+from counterpoint.registration.align import align
+from counterpoint.registration.confirm import confirm
+from counterpoint.registration.measure import gradient
 from counterpoint.registration.options import Options
-from counterpoint.registration.register import register
+from counterpoint.registration.prepare import prepare
+from counterpoint.registration.register import as_image, register
 
 
 def scene(points, seed=0):
@@ -109,6 +113,24 @@ def test_a_frame_suggests_no_scale():
     move[:2, 2] = 40, 30
     assert off(found, move @ t) < 0.2 and found.quality.trusted
     assert not any("times as large" in sentence for sentence in said)
+
+
+def test_one_measure_alone_is_judged_by_its_own_ranking(monkeypatch):
+    """Where it leaves doubts there is nobody to agree with, and no other scale of how well it stands out."""
+    rankings = []
+
+    def kept(*args):
+        rankings.append(confirm(*args))
+        return rankings[-1]
+
+    monkeypatch.setattr("counterpoint.registration.align.confirm", kept)
+    noise = np.random.default_rng(0).random((2, 64, 64))
+    pair = [
+        prepare(as_image(image), None, role) for image, role in zip(noise, ("fixed", "moving"), strict=True)
+    ]
+    found = align((pair[0], pair[1]), lambda f, m: [gradient(f, m)], Options(angles=(-20, 20)))
+    assert len(rankings) == 1 and not found.quality.trusted
+    assert (found.quality.margin, found.quality.prominence) == (rankings[0].margin, rankings[0].prominence)
 
 
 def test_what_is_rigid_in_space_is_found_between_pixels_of_different_size():

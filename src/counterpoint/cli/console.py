@@ -32,6 +32,7 @@ File = Annotated[Path | None, _unset("FILE")]
 Folder = Annotated[Path | None, _unset("DIR")]
 Table = Annotated[Path | None, _unset("TABLE|DIR")]
 Word = Annotated[str | None, _unset("TEXT")]
+Address = Annotated[str | None, _unset("ADDRESS|FILE")]
 Spacing = Annotated[tuple[float, float] | None, _unset("X Y")]
 Out = Annotated[Path, tyro.conf.arg(metavar="DIR", aliases=["-o"])]
 Flag = tyro.conf.FlagCreatePairsOff[bool]
@@ -111,10 +112,14 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], a
 
 
 @contextmanager
-def outputs(folder: Path) -> Iterator[Path]:
+def outputs(folder: Path, wait: bool = False) -> Iterator[Path]:
     """``folder``, made if need be and held by this process alone while the block runs.
 
     If the block fails before it wrote anything, no folder is left behind that was not there.
+
+    Args:
+        folder: Where to write.
+        wait: If another run is at work in it, until that has ended.
 
     Raises:
         InputError: it cannot be written to, or another run is at work in it.
@@ -122,7 +127,7 @@ def outputs(folder: Path) -> Iterator[Path]:
     missing = [p for p in (folder, *folder.parents) if not os.path.lexists(p)]
     try:
         output_folder(folder)
-        with _held(folder):
+        with _held(folder, wait):
             yield folder
     except BaseException:
         with suppress(OSError):  # something stands in it that is worth keeping
@@ -132,7 +137,7 @@ def outputs(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path, wait: bool) -> Iterator[None]:
     """Lock a folder; the lock falls when the process ends, however it ends."""
     try:
         import fcntl
@@ -141,7 +146,7 @@ def _held(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         os.close(handle)
         raise InputError(f"{folder}: expected a free folder, found another run at work in it") from None

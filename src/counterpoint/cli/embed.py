@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from counterpoint.cli.console import Flag, Folder, outputs, parsed, say
+from counterpoint.cli.console import Address, Flag, Folder, outputs, parsed, say
 from counterpoint.cli.model import given, one_role
-from counterpoint.core.errors import InputError
+from counterpoint.core.cluster import DIED, Cluster, connected
+from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.networks import FILE, load_networks
 from counterpoint.data.open import open_data
 from counterpoint.evidence.workers import each
 from counterpoint.integrations.hub import fetched
 from counterpoint.tasks.features import features, writer
-from counterpoint.tasks.parts import Kind, Plan, Source, make, planned
+from counterpoint.tasks.parts import Kind, Part, Plan, Source, make, planned, tidied
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Args:
     """Samples of a part."""
     jobs: int = 1
     """Processes that make parts, each with one thread; 0: as many as there are cores."""
+    cluster: Address = None
+    """Make parts on the workers of a dask scheduler: tcp://HOST:PORT, or the file it wrote."""
     side: int | None = None
     """Pixels of a side that images are resized to."""
     on_error: Literal["stop", "skip"] = "stop"
@@ -72,8 +76,7 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     if args.device not in ("cpu", "cuda") or (args.device == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"--device: expected cpu, or cuda on a machine that has it, found {args.device}")
     in_parts = not args.out.suffix
-    if in_parts and args.cache is not None:
-        raise InputError("--cache: expected a file to write, found a folder of parts, which is kept as it is")
+    _check(args, in_parts)
     write = None if in_parts else writer(args.out)
     run = given(args.run)
     file = fetched(run)
@@ -100,13 +103,33 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     return {"run": run, "out": str(args.out), **answer, "seconds": seconds}, 0
 
 
+def _check(args: Args, in_parts: bool) -> None:
+    """Raise ``InputError`` on flags that do not go together."""
+    if in_parts and args.cache is not None:
+        raise InputError("--cache: expected a file to write, found a folder of parts, which is kept as it is")
+    if args.cluster is not None and not in_parts:
+        raise InputError(f"--cluster: expected a folder of parts to write, found the file {args.out}")
+    if args.cluster is not None and args.jobs != 1:
+        raise InputError(f"--jobs: expected none beside --cluster, which has its workers, found {args.jobs}")
+
+
 def _in_parts(args: Args, plan: Plan, data: Source) -> dict[str, Any]:
     """Make the parts that are missing."""
     jobs = 1 if args.device == "cuda" else args.jobs
-    with outputs(args.out):
+    with connected(args.cluster, say) as cluster, outputs(args.out):
         missing, parts = planned(plan, data, {"data": args.data, "side": args.side})
         if len(missing) < parts:
             say(f"{args.out}: {parts - len(missing)} of {parts} parts were made before")
-        for i, count in enumerate(each(make, missing, jobs, "embed")):
+        made = each(make, missing, jobs, "embed") if cluster is None else _at_once(missing, cluster, args.out)
+        for i, count in enumerate(made):
             say(f"[{parts - len(missing) + i + 1}/{parts}] {count} samples")
+        tidied(args.out)
     return {"samples": len(data), "parts": parts, "made": len(missing), "labels": data.label is not None}
+
+
+def _at_once(parts: Sequence[Part], cluster: Cluster, folder: Path) -> Iterator[int]:
+    """How many samples each part has that a cluster made."""
+    for which, count in cluster.each(make, parts, folder):
+        if count is None:
+            raise WorkError(f"{parts[which].file}: {DIED}")
+        yield count

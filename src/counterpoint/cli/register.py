@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +18,7 @@ import numpy as np
 import tyro
 
 from counterpoint.cli.console import (
+    Address,
     File,
     Flag,
     Out,
@@ -31,6 +34,7 @@ from counterpoint.cli.console import (
 )
 from counterpoint.cli.model import given
 from counterpoint.cli.pairs import channel
+from counterpoint.core.cluster import DIED, Cluster, connected
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import sweep, write_text
 from counterpoint.core.networks import FILE, load_networks
@@ -38,8 +42,9 @@ from counterpoint.core.untrusted import parse_json
 from counterpoint.data.image import Image
 from counterpoint.data.pairs import Pair, read_pairs
 from counterpoint.data.read import read_image
-from counterpoint.data.write import suffix_like, write_image
+from counterpoint.data.write import suffix_like
 from counterpoint.integrations.hub import fetched
+from counterpoint.registration.aligned import write_aligned
 from counterpoint.registration.options import Options
 from counterpoint.registration.register import GENERAL, NONE, Model, register
 from counterpoint.registration.report import write_report
@@ -75,6 +80,9 @@ class Args:
     get a table; what was done before with the same settings is not done again."""
     out: Out = Path("counterpoint-out")
     """Folder for the results."""
+    cluster: Address = None
+    """A dask scheduler, as tcp://HOST:PORT or the file it wrote, whose workers register the pairs; of two
+    images they bring a moving one that is large onto the fixed one."""
     model: Annotated[str, tyro.conf.arg(metavar="RUN|general|none")] = NONE
     """A trained run (see "counterpoint train"), or one on the Hugging Face hub, hf://OWNER/NAME[@REVISION];
     general is the model that comes with the package; none compares gradients and intensities. Where a model's
@@ -115,8 +123,8 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
 
 def _single(args: Args, pair: Pair) -> tuple[dict[str, Any], int]:
     model = _model(args)
-    with outputs(args.out):
-        answer = _registered(args, pair, args.out, model, say)
+    with connected(args.cluster, say) as cluster, outputs(args.out):
+        answer = _registered(args, pair, args.out, model, _made_with(args, pair), say, cluster)
     word = "trusted" if answer["trusted"] else "NOT to be trusted without a look"
     say(answer["transform"])
     say(f"{word} (trust {answer['trust']:.2f}): {answer['reason']}")
@@ -128,14 +136,19 @@ def _single(args: Args, pair: Pair) -> tuple[dict[str, Any], int]:
 
 
 def _registered(
-    args: Args, pair: Pair, out: Path, model: Model | None, progress: Callable[[str], None]
+    args: Args,
+    pair: Pair,
+    out: Path,
+    model: Model,
+    made_with: dict[str, Any],
+    progress: Callable[[str], None],
+    cluster: Cluster | None = None,
 ) -> dict[str, Any]:
     """Register one pair and write everything into ``out``."""
     registered = out / f"registered{suffix_like(pair.moving)}"
     if registered.resolve() in (p.resolve() for p in _inputs(args, pair)):
         raise InputError(f"{registered}: expected an output folder without the images that are read from it")
     sweep(registered, *(out / name for name in FILES))
-    made_with = _made_with(args, pair)
     fixed = read_image(pair.fixed, channel=channel(args.fixed_channel))
     result = register(
         fixed, read_image(pair.moving, channel=channel(args.moving_channel)), model, args.search.transform,
@@ -144,7 +157,8 @@ def _registered(
     )  # fmt: skip
     progress("writing")
     (out / RESULT).unlink(missing_ok=True)  # of other settings: it must not stand beside what is written now
-    write_image(registered, result.warp(_whole(args, pair, result), labels=args.labels))
+    whole = _whole(args, pair, result)
+    write_aligned(registered, whole, result.transform, result.fixed.grid, labels=args.labels, cluster=cluster)
     for name in FILES[:2]:
         result.save(out / name)
     result.save(out / FILES[2], dimension=3)
@@ -190,13 +204,15 @@ def _many(args: Args, table: Path) -> tuple[dict[str, Any], int]:
             f"{table}: expected names that can be folders beside {TABLE}, found that name or none"
         )
     model = _model(args)
-    rows: list[dict[str, Any]] = []
-    with outputs(args.out):
+    found: dict[int, dict[str, Any]] = {}
+    with connected(args.cluster, say) as cluster, outputs(args.out):
         sweep(args.out / TABLE)
-        for i, pair in enumerate(listed.pairs):
-            say(f"[{i + 1}/{len(listed.pairs)}] {pair.name}")
-            rows.append(_one_of_many(args, pair, model))
-            _write_table(args.out / TABLE, rows)
+        alone = cluster is None
+        made = _in_turn(args, listed.pairs, model) if alone else _at_once(args, listed.pairs, cluster)
+        for number, row in made:
+            found[number] = row
+            _write_table(args.out / TABLE, [found[i] for i in sorted(found)])
+    rows = [found[i] for i in sorted(found)]
     failed = [row["name"] for row in rows if row["error"]]
     doubted = [row["name"] for row in rows if not row["error"] and not row["trusted"]]
     trusted = len(rows) - len(failed) - len(doubted)
@@ -214,36 +230,101 @@ def _many(args: Args, table: Path) -> tuple[dict[str, Any], int]:
     return answer, 1 if failed else 0
 
 
-def _one_of_many(args: Args, pair: Pair, model: Model | None) -> dict[str, Any]:
-    """One row of the table; whatever goes wrong with a pair, the others are still to be done."""
-    out, start = args.out / pair.name, time.perf_counter()
-    row = {"name": pair.name, "error": "", "trust": 0.0, "trusted": False, "reason": ""}
-    try:
-        answer = _done_before(args, pair, out)
-        if answer:
-            say("already done")
+Rows = Iterator[tuple[int, dict[str, Any]]]
+"""Number of the pair and its row of the table, as they are done."""
+
+
+def _in_turn(args: Args, pairs: Sequence[Pair], model: Model) -> Rows:
+    """One pair after the other."""
+    for i, pair in enumerate(pairs):
+        say(f"[{i + 1}/{len(pairs)}] {pair.name}")
+        made_with = _made_with(args, pair)
+        before = _done_before(args, pair, made_with)
+        yield i, _told(before or _row(args, pair, model, made_with), before is not None)
+
+
+def _at_once(args: Args, pairs: Sequence[Pair], cluster: Cluster) -> Rows:
+    """What was not done before, on a cluster."""
+    jobs: dict[int, _Job] = {}
+    for i, pair in enumerate(pairs):
+        made_with = _made_with(args, pair)
+        if before := _done_before(args, pair, made_with):
+            say(f"[{i + 1 - len(jobs)}/{len(pairs)}] {pair.name}")
+            yield i, _told(before, True)
         else:
-            with outputs(out):
-                answer = _registered(args, pair, out, model, lambda _: None)
+            jobs[i] = _Job(args, pair, made_with)
+    numbers = list(jobs)
+    ended = cluster.each(_worked, list(jobs.values()), args.out)
+    for count, (which, row) in enumerate(ended, len(pairs) - len(jobs) + 1):
+        i = numbers[which]
+        say(f"[{count}/{len(pairs)}] {pairs[i].name}")
+        yield i, _told(row or _failed(pairs[i], DIED, 0.0), False)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A pair for a worker of a cluster."""
+
+    args: Args
+    pair: Pair
+    made_with: dict[str, Any]
+
+
+def _worked(job: _Job) -> dict[str, Any]:
+    """The row of a pair, in a worker of a cluster."""
+    return _row(job.args, job.pair, _model(job.args), job.made_with, wait=True)
+
+
+def _row(
+    args: Args, pair: Pair, model: Model, made_with: dict[str, Any], wait: bool = False
+) -> dict[str, Any]:
+    """One row of the table; whatever goes wrong with a pair, the others are still to be done.
+
+    ``wait``: for who is at the same pair, for a command that was killed perhaps, and take over what it did.
+    """
+    start = time.perf_counter()
+    try:
+        with outputs(out := args.out / pair.name, wait):
+            if wait and (before := _done_before(args, pair, made_with)):
+                return before
+            return _kept(pair, _registered(args, pair, out, model, made_with, lambda _: None))
     except Exception as error:
         expected = isinstance(error, InputError | WorkError)
-        row["error"] = str(error) if expected else f"{type(error).__name__}: {error}"
-        say(f"failed: {row['error']}")
-        return row | {"seconds": round(time.perf_counter() - start, 2)}
-    keep = ("matrix", "trusted", "reason", "transform_file", "registered", "report")
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
+        return _failed(pair, reason, time.perf_counter() - start)
+
+
+def _kept(pair: Pair, answer: dict[str, Any]) -> dict[str, Any]:
+    """What the table keeps of an answer."""
+    keep = ("trusted", "reason", "matrix", "transform_file", "registered", "report")
     rounded = {"trust": round(answer["trust"], 4), "seconds": round(answer["seconds"], 2)}
-    return row | {k: answer[k] for k in keep} | rounded
+    return {"name": pair.name, "error": ""} | {k: answer[k] for k in keep} | rounded
 
 
-def _done_before(args: Args, pair: Pair, out: Path) -> dict[str, Any] | None:
-    """The answer that stands in ``out``, if it was made of these images with these settings and is whole."""
+def _failed(pair: Pair, error: str, seconds: float) -> dict[str, Any]:
+    empty = {"trust": 0.0, "trusted": False, "reason": ""}
+    return {"name": pair.name, "error": error} | empty | {"seconds": round(seconds, 2)}
+
+
+def _told(row: dict[str, Any], before: bool) -> dict[str, Any]:
+    """The row, after the user was told what is worth telling."""
+    if before:
+        say("already done")
+    elif row["error"]:
+        say(f"failed: {row['error']}")
+    return row
+
+
+def _done_before(args: Args, pair: Pair, made_with: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of a pair that was made of these images with these settings and stands there whole."""
+    out = args.out / pair.name
     try:
         answer = parse_json((out / RESULT).read_text(encoding="utf-8"))
         kinds = [kind for kind in ("transform_file", "registered", "report") if answer[kind]]
         files = {kind: out / Path(answer[kind]).name for kind in kinds}  # the folder may have been moved
-        made_with = json.loads(to_json(_made_with(args, pair)))
-        if answer["made_with"] == made_with and all(file.is_file() for file in files.values()):
-            return plain(answer | files)
+        same = answer["made_with"] == json.loads(to_json(made_with))
+        if same and all(file.is_file() for file in files.values()):
+            return _kept(pair, plain(answer | files))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
@@ -261,7 +342,8 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def _settings(args: Args) -> dict[str, Any]:
     """The settings that a result depends on."""
-    return {k: v for k, v in asdict(args).items() if k not in ("fixed", "moving", "pairs", "out", "json")}
+    others = ("fixed", "moving", "pairs", "out", "cluster", "json")
+    return {k: v for k, v in asdict(args).items() if k not in others}
 
 
 def _inputs(args: Args, pair: Pair) -> list[Path]:
@@ -273,14 +355,27 @@ def _inputs(args: Args, pair: Pair) -> list[Path]:
 
 def _made_with(args: Args, pair: Pair) -> dict[str, Any]:
     """All that a result depends on, files by place, size and time."""
-    stats = [(p.resolve(), p.stat()) for p in _inputs(args, pair) if p.is_file()]
-    files = [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    files = []
+    for path in _inputs(args, pair):
+        with suppress(OSError):  # whoever reads it says why it cannot be read
+            stat = path.stat()
+            files.append([path.resolve(), stat.st_size, stat.st_mtime_ns])
     return {"version": version("counterpoint"), "settings": _settings(args), "files": files}
 
 
 def _model(args: Args) -> Model:
     """The networks, or the name of what needs none from a file."""
-    return args.model if args.model in (GENERAL, NONE) else load_networks(fetched(args.model))
+    if args.model in (GENERAL, NONE):
+        return args.model
+    folder = fetched(args.model)
+    file = folder / FILE if folder.is_dir() else folder
+    return _loaded(folder, file.absolute(), file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, _file: Path, _written: int) -> Model:
+    """Read once in a process, which may be a worker's and register many pairs."""
+    return load_networks(folder)
 
 
 def _mask(path: Path | None) -> np.ndarray | None:

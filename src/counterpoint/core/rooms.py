@@ -11,7 +11,7 @@ import ast
 import importlib
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import entry_points
@@ -127,6 +127,26 @@ def opened(folders: Iterable[Path | str]) -> Iterator[None]:
             if add(folder):
                 undo.callback(remove, folder)
         yield
+
+
+def own() -> tuple[Path, ...]:
+    """The folders of the user's own that were added, without those of installed packages."""
+    package = sys.modules.get(f"{PACKAGE}.methods")
+    places = [Path(place) for place in (package.__path__ if package else ())]
+    known = {*_installed(tuple(sys.path)), _OURS / "methods"}
+    return tuple(place for place in places if place not in known)
+
+
+def places() -> dict[str, list[str]]:
+    """Each room that was imported (those of fields, too) → its folders, as another process must know them."""
+    rooms = [name for name in sys.modules if name.startswith(f"{PACKAGE}.")]
+    return {room: list(path) for room in rooms if (path := getattr(sys.modules[room], "__path__", None))}
+
+
+def settle(folders: Mapping[str, list[str]]) -> None:
+    """Let the rooms of this process have the folders that they have in another one, by its ``places``."""
+    for room, path in folders.items():
+        importlib.import_module(room).__path__[:] = path
 
 
 def _public(place: Path) -> Iterator[Path]:

@@ -31,6 +31,7 @@ def rendered(scene: Scenes, rng: torch.Generator) -> Tensor:
     x = _mixed(x, _faded(x, rng), 0.2, rng)
     x = _blurred(x, spread(0.3, 2.5, n, rng=rng))
     x = _coarse(x, rng)
+    x = _mixed(x, _soft(x, rng), 0.15, rng)
     x = _ranged(x)
     light = F.interpolate(torch.randn(n, 1, 3, 3, generator=rng), size=(side, side), mode="bicubic")[:, 0]
     x = x * (_some(0.3, n, rng) * uniform(0, 0.5, n, 1, 1, rng=rng) * light).exp()
@@ -128,6 +129,14 @@ def _coarse(x: Tensor, rng: torch.Generator) -> Tensor:
             small = F.interpolate(x[here][:, None], size=(-(-side // f),) * 2, mode="area")
             out[here] = F.interpolate(small, size=(side, side), mode="bicubic")[:, 0]
     return out
+
+
+def _soft(x: Tensor, rng: torch.Generator) -> Tensor:
+    """As emission tomography or thermography sees: blurred by σ of 2 to 7 pixels, no edge left."""
+    n, side, _ = x.shape
+    small = F.interpolate(x[:, None], size=(-(-side // 4),) * 2, mode="area")[:, 0]
+    small = _blurred(small, spread(0.5, 1.75, n, rng=rng))
+    return F.interpolate(small[:, None], size=(side, side), mode="bicubic")[:, 0]
 
 
 def _noisy(x: Tensor, rng: torch.Generator) -> Tensor:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from counterpoint.core import rooms
 from counterpoint.core.errors import WorkError
 from counterpoint.core.threads import one_thread
-from counterpoint.evidence.source import PACKAGE
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,7 +33,8 @@ def each(work: Callable[[T], R], items: Sequence[T], jobs: int, name: str) -> It
             yield from map(work, items)
         return
     count = max(1, min(len(items), jobs or os.cpu_count() or 1))
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _prepare, (_places(),)) as pool:
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, fresh, _prepare, (rooms.places(),)) as pool:
         futures = [pool.submit(work, item) for item in items]
         try:
             for future in futures:
@@ -57,8 +56,7 @@ def _prepare(places: Mapping[str, list[str]]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    for room, path in places.items():
-        importlib.import_module(room).__path__[:] = path
+    rooms.settle(places)
 
 
 def _end_with_parent() -> None:
@@ -66,9 +64,3 @@ def _end_with_parent() -> None:
     assert parent is not None  # whoever prepares was started for it
     parent.join()
     os._exit(1)
-
-
-def _places() -> dict[str, list[str]]:
-    """Room → its folders, where the user's own may be among them."""
-    rooms = [name for name in sys.modules if name.startswith(f"{PACKAGE}.")]  # those of fields too
-    return {room: list(path) for room in rooms if (path := getattr(sys.modules[room], "__path__", None))}

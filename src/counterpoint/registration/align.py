@@ -139,7 +139,9 @@ def _best(pair: Pair, measures: Sequence[Measure], options: Options, say: Callab
         )
     if rankings:
         say("refining the candidate that most agree on")
-        judged.append(_finished(pair, agreed(rankings, pair[0].image.grid, spacing), options))
+        alone = len(rankings) == 1  # then nobody else is there to agree
+        ranking = rankings[0] if alone else agreed(rankings, pair[0].image.grid, spacing)
+        judged.append(_finished(pair, ranking, options))
     return max(judged, key=lambda j: j[2].trust)
 
 

@@ -21,7 +21,9 @@ Block = tuple[slice, slice]
 """Rows and columns of the fixed image."""
 
 _DRAWN = 1 << 22  # moving pixels that one block may draw on
-_SIDES = tuple(512 >> i for i in range(10))  # of a block; the largest that draws on no more than that
+STRIP = 512
+"""Rows of the fixed image that can be warped by themselves."""
+_SIDES = tuple(STRIP >> i for i in range(10))  # of a block; the largest that draws on no more than that
 _REACH = {"nearest": 1, "linear": 1, "cubic": 16}  # of interpolation; splines fade by 0.27 a pixel
 _EDGE = 1e-9  # rounding of coordinates must not cost an image its last row
 
@@ -59,6 +61,25 @@ def warp(
     Raises ``InputError`` on an unknown order, an array that does not fit its grid or holds no numbers, and an
     ``outside`` that the type cannot hold.
     """
+    rows = slice(0, onto.size[1])
+    out = warp_rows(moving, transform, onto, rows, labels=labels, order=order, outside=outside)
+    return Image(out, onto, moving.calibrated, moving.unit, moving.channels)
+
+
+def warp_rows(
+    moving: Image,
+    transform: Transform,
+    onto: Grid,
+    rows: slice,
+    *,
+    labels: bool = False,
+    order: Order = "linear",
+    outside: float = 0,
+) -> np.ndarray:
+    """Some of the rows, (h, W[, C]), that ``warp`` gives; to the same bits if they begin and end as below.
+
+    ``rows`` begin at a multiple of ``STRIP`` and end at one, or with the image. Raises as ``warp`` does.
+    """
     _check(moving, order, outside)
     array = moving.array
     sampler = _Sampler(
@@ -66,19 +87,19 @@ def warp(
         matrix=transform.pixels(onto, moving.grid),
         order="nearest" if labels or array.dtype == bool else order,
     )
-    width, height = onto.size
-    out = np.full((height, width, *array.shape[2:]), outside, array.dtype)
+    out = np.full((rows.stop - rows.start, onto.size[0], *array.shape[2:]), outside, array.dtype)
 
     def fill(block: Block) -> None:
         found = sampler.draw(block)
         if found is not None:
             values, seen = found
-            np.copyto(out[block], values, where=seen[..., None] if out.ndim == 3 else seen)
+            here = slice(block[0].start - rows.start, block[0].stop - rows.start), block[1]
+            np.copyto(out[here], values, where=seen[..., None] if out.ndim == 3 else seen)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(fill, sampler.blocks(width, height)):
+        for _ in pool.map(fill, sampler.blocks(onto.size[0], rows.stop, rows.start)):
             pass  # raises what a thread raised
-    return Image(out, onto, moving.calibrated, moving.unit, moving.channels)
+    return out
 
 
 def inside(transform: Transform, fixed: Grid, moving: Grid) -> np.ndarray:
@@ -137,14 +158,14 @@ class _Sampler:
         reach = np.where(self.pooled > 1, min(reach, 6), reach)  # of splines over what is smooth already
         return (reach + np.ceil(4 * self.sigma + 0.5).astype(int)) * self.pooled
 
-    def blocks(self, width: int, height: int) -> Iterator[Block]:
-        """Squares that cover the fixed image, small enough for what each one draws on."""
+    def blocks(self, width: int, bottom: int, top: int = 0) -> Iterator[Block]:
+        """Squares that cover rows of the fixed image, small enough for what each one draws on."""
         spread = np.abs(self.matrix[:2, :2]).sum(1)
         fits = (n for n in _SIDES if np.prod(n * spread + 2 * self.margin) <= _DRAWN)
         side = next(fits, _SIDES[-1])
-        for y in range(0, height, side):
+        for y in range(top, bottom, side):
             for x in range(0, width, side):
-                yield slice(y, min(y + side, height)), slice(x, min(x + side, width))
+                yield slice(y, min(y + side, bottom)), slice(x, min(x + side, width))
 
     def draw(self, block: Block) -> tuple[np.ndarray, np.ndarray] | None:
         """Values (h, w[, C]) in the array's type, and where they are seen (h, w) bool; None if nowhere."""

@@ -106,10 +106,15 @@ def planned(plan: Plan, data: Source, about: dict[str, Any]) -> tuple[list[Part]
             )
     else:
         write_text(path, json.dumps(said, indent=1))
-    for left in plan.folder.glob(".part-*"):  # by a process killed while it wrote
-        left.unlink()
+    tidied(plan.folder)
     parts = [Part(plan, data, number) for number in range(-(-len(data) // plan.size))]
     return [part for part in parts if not part.file.is_file()], len(parts)
+
+
+def tidied(folder: Path) -> None:
+    """Remove what processes that were killed left half written; only when no other one is at work there."""
+    for left in folder.glob(".part-*"):
+        left.unlink(missing_ok=True)
 
 
 def make(part: Part) -> int:
@@ -201,7 +206,7 @@ def _sent(plan: Plan, data: Source, number: int, start: int) -> Part:
 
 
 def _network(plan: Plan) -> nn.Module:
-    return _loaded(plan.networks, plan.networks.stat().st_mtime_ns, plan.role, plan.device)
+    return _loaded(plan.networks.absolute(), plan.networks.stat().st_mtime_ns, plan.role, plan.device)
 
 
 @lru_cache(maxsize=1)

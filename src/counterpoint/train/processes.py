@@ -6,12 +6,10 @@ joined its processes by ``torch.distributed`` itself, they are there already and
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import re
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from counterpoint.core import rooms
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.train.team import ALONE, Team
 
@@ -106,7 +105,7 @@ def started(count: int, device: str, work: Work) -> Iterator[Team]:
     try:
         with _deaf():
             for rank in range(1, count):
-                joining = Joining(rank, count, store.port, device, each, _places())
+                joining = Joining(rank, count, store.port, device, each, rooms.places())
                 followers.append(_start(work, joining))
         _all_ready(followers)
         torch.set_num_threads(each)
@@ -142,8 +141,7 @@ def _follow(pipe: Connection, joining: Joining, work: Work) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    for room, path in joining.places.items():
-        importlib.import_module(room).__path__[:] = path
+    rooms.settle(joining.places)
     torch.set_num_threads(joining.threads)
     try:
         store = _store(joining.count, joining.port)
@@ -258,9 +256,3 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _places() -> dict[str, list[str]]:
-    """Room → its folders, where the user's own may be among them."""
-    rooms = [name for name in sys.modules if name.startswith("counterpoint.")]  # those of fields too
-    return {room: list(path) for room in rooms if (path := getattr(sys.modules[room], "__path__", None))}
