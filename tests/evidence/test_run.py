@@ -15,7 +15,7 @@ def test_a_claim_is_run_kept_and_goes_stale(toys, good, tmp_path):
     toys.claim("sure", good)
     toys.method("unclaimed")
     where, said = tmp_path / "evidence", []
-    assert needed(where)[-1] == "toy/sure"
+    assert "toy/sure" in needed(where)
     evidence = run("sure", jobs=2, said=said.append)
     assert evidence.verdict == "holds" and evidence.claim == "toy/sure"
     assert evidence.findings[0].gains == pytest.approx((0.4, 0.41, 0.42, 0.43))
@@ -38,6 +38,25 @@ def test_a_claim_is_run_kept_and_goes_stale(toys, good, tmp_path):
     method.write_text(method.read_text() + "changed = True\n")
     assert entry("sure", where).stale == ("counterpoint.methods.toy.sure",)
     assert entry("sure", where).verdict == "holds" and "toy/sure" in needed(where)
+
+
+def test_a_claim_in_the_folder_of_a_room_speaks_for_itself(toys, tmp_path):
+    """No method is called as it is; elsewhere such a claim is listed nowhere."""
+    for field in ("train", "toy"):
+        file = toys.folder / "claims" / field / f"lone_{field}.py"
+        file.parent.mkdir(parents=True)
+        file.write_text('"""Alone: an idea in a line.\n\nSomebody. A title. 2020.\n"""\n')
+    listed = {e.name for e in entries(tmp_path)}
+    assert not {"lone_train", "lone_toy", "lars"} & listed
+    found = {e.name: e for e in entries(tmp_path, parts=True) if e.name not in listed}
+    assert {"lone_train", "lars"} <= found.keys() and "lone_toy" not in found
+    lone = found["lone_train"]
+    assert (lone.field, lone.idea, lone.paper) == (
+        "train",
+        "Alone: an idea in a line.",
+        "Somebody. A title. 2020.",
+    )
+    assert lone.claimed and lone.verdict == "none" and "train/lone_train" in needed(tmp_path)
 
 
 def test_an_arm_that_fails_is_said(toys):

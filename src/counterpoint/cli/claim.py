@@ -26,7 +26,7 @@ class Args:
     """
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Methods, as "counterpoint methods" lists them."""
+    """Methods, as "counterpoint methods" lists them, and parts of the training, such as "lars"."""
     stale: Flag = False
     """Those without evidence, or whose code has changed since."""
     all: Flag = False

@@ -1,17 +1,21 @@
 """What there is: methods, each with its idea, its paper and what came of its claim. Imports none of ours.
 
-Procedures are among them if they have a claim; the others are rivals, and no system of their own.
+Procedures are among them if they have a claim; the others are rivals, and no system of their own. A claim in
+the folder of a room (``claims/train``) that is none of a method is about parts of that room, and speaks for
+itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from counterpoint.core.config import load, names
 from counterpoint.core.errors import InputError, unknown
 from counterpoint.core.rooms import owner
-from counterpoint.evidence.run import claims, module_of
+from counterpoint.evidence.run import ROOM as CLAIMS
+from counterpoint.evidence.run import claims, load_claim, module_of
 from counterpoint.evidence.source import PACKAGE, changed, docstring, file_of, fingerprints
 from counterpoint.evidence.store import Evidence, folder, read
 
@@ -21,7 +25,7 @@ PROCEDURES = f"{PACKAGE}.procedures"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One method, or procedure with a claim."""
+    """One method, or procedure with a claim, or claim about parts of a room."""
 
     name: str
     """Of its file, e.g. "barlow_twins"."""
@@ -52,9 +56,13 @@ class Entry:
         return self.evidence.verdict if self.evidence else "none"
 
 
-def entries(evidence: Path | None) -> list[Entry]:
-    """All methods, by field and name, with what a folder of evidence says of them; without it, their own."""
-    found = [_entry(name, module, evidence) for name, module in _listed().items()]
+def entries(evidence: Path | None, *, parts: bool = False) -> list[Entry]:
+    """All methods, by field and name, with what a folder of evidence says of them; without it, their own.
+
+    With ``parts``, claims about parts of rooms are among them.
+    """
+    listed = _listed() | (_parts() if parts else {})
+    found = [_entry(name, module, evidence) for name, module in listed.items()]
     return sorted(found, key=lambda entry: (entry.field, entry.name))
 
 
@@ -86,6 +94,16 @@ def _listed() -> dict[str, str]:
     return names(ROOM) | {name: path for name, path in names(PROCEDURES).items() if name in claimed}
 
 
+def _parts() -> dict[str, str]:
+    """Name → module path of the claims about parts of a room, whose name their folder has."""
+    others = {name: claim for name, claim in claims().items() if name not in _listed()}
+    return {name: module_of(name) for name, claim in others.items() if _is_room(claim.rpartition("/")[0])}
+
+
+def _is_room(field: str) -> bool:
+    return field.isidentifier() and find_spec(f"{PACKAGE}.{field}") is not None
+
+
 def _entry(name: str, module: str, where: Path | None) -> Entry:
     file = file_of(module)
     assert file is not None, "names() found it"
@@ -97,7 +115,10 @@ def _entry(name: str, module: str, where: Path | None) -> Entry:
         stale = _stale(name, evidence)
         if owner(file):
             # ours are asked by the tests; of this one nobody else will say
-            load(".".join(module.split(".")[:2]), name)
+            if module.startswith(f"{CLAIMS}."):
+                load_claim(name)
+            else:
+                load(".".join(module.split(".")[:2]), name)
     except InputError as error:
         problem = str(error)
     idea, paper = [*paragraphs, "", ""][:2]

@@ -1,0 +1,1 @@
+"""Claims on training: what papers say of optimizers, batches and messages, whatever the method."""
