@@ -3,12 +3,14 @@
     python benchmarks/processes.py                   # ResNet-18, batches of 256 of 32², a table
     python benchmarks/processes.py --write           # the same, kept in results/processes.json
 
-Three arms, one thread a process, the same network, data, crops and optimizer: "one", counterpoint in one
-process; "ours", in ``--processes``; "DDP", plain DistributedDataParallel in as many. DDP does less: it
-renders and compares each process's own part of the batch alone, so that its loss has fewer negatives, batch
-normalization sees a part, and heads run on a part. Ours gives what one process gives. Arms take turns, each
-in fresh processes; the first update of a turn is not counted. CPU-seconds are those of the first process, of
-which there are as many as processes; on a busy machine they say more. Ratios are of medians, to DDP.
+Four arms, one thread a process, the same network, data, crops and optimizer: "one", counterpoint in one
+process; "ours", in ``--processes``; "apart", the same but for batch normalization, which sees each process's
+own rows alone, as DDP's does: what lies between them is the price of synchronized statistics; "DDP", plain
+DistributedDataParallel in as many. DDP does less: it renders and compares each process's own part of the
+batch alone, so that its loss has fewer negatives, batch normalization sees a part, and heads run on a part.
+Ours gives what one process gives. Arms take turns, each in fresh processes; the first update of a turn is not
+counted. CPU-seconds are those of the first process, of which there are as many as processes; on a busy
+machine they say more. Ratios are of medians, to DDP.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import contract
@@ -27,17 +30,20 @@ from counterpoint.core.rng import generator
 from counterpoint.core.types import Progress
 from counterpoint.encoders.resnet import ResNet
 from counterpoint.methods.image.simclr import SimCLR
+from counterpoint.train import rows
 from counterpoint.train.config import TrainConfig
 from counterpoint.train.loop import _fabric, fresh
 from counterpoint.train.optim import optimizer
 from counterpoint.train.step import Update
 from counterpoint.train.team import ALONE, Team
 
-ARMS = ("one", "ours", "DDP")
+ARMS = ("one", "ours", "apart", "DDP")
 
 
 def seconds(arm: str, team: Team, args: argparse.Namespace) -> list[tuple[float, float]]:
-    """Of each update after the first, by the clock and of the processor."""
+    """Of each update after the first, by the clock and of the processor; in a process of its own."""
+    if arm == "apart":
+        rows.Together = lambda *_: nullcontext()
     torch.set_num_threads(1)
     method = fresh(SimCLR.Config(encoder=ResNet.Config(width=args.width)), args.seed)
     method.train()
@@ -84,13 +90,13 @@ def turn(arm: str, args: argparse.Namespace) -> list[tuple[float, float]]:
         return pool.starmap(joined, asked, chunksize=1)[0]
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(arms: list[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
         "| arm | processes | s an update (quartiles) | to DDP | CPU-s a process (quartiles) | to DDP |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for row in rows:
+    for row in arms:
         cells = [row["arm"], str(row["processes"])]
         for key in ("wall", "cpu"):
             found = row[key]

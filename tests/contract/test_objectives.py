@@ -29,6 +29,7 @@ from counterpoint.objectives import (
     reconstruction,
     redundancy,
     regression,
+    ring,
     spectral,
     tableless,
     unified,
@@ -38,6 +39,7 @@ from counterpoint.objectives.precision import wide
 from counterpoint.objectives.supervision import Supervised, Supervision
 from counterpoint.pairs.hard import far_positives
 from counterpoint.pairs.ids import same_sample
+from counterpoint.train.team import ALONE
 
 PARTS = {"precision", "streamed", "correlation"}
 """Files of the room that hold no objective of their own."""
@@ -113,6 +115,10 @@ CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "tableless between": lambda a, b: tableless.contrast_between(a, b, TAU),
     "tableless past": lambda a, b: tableless.contrast_past(a, b, torch.eye(a.shape[1]).to(a), TAU),
     "tableless sigmoid": lambda a, b: tableless.pairwise_sigmoid_streamed(a, b, 1 / TAU, -2.0),
+    "ring within": lambda a, b: ring.contrast_ring(
+        torch.cat([a, b]), torch.arange(len(a)).repeat(2), TAU, ALONE
+    ),
+    "ring between": lambda a, b: ring.info_nce_ring(a, b, TAU, ALONE, both=True),
     "contrastive l1": lambda a, b: contrastive.info_nce(contrastive.l1_logits(a, b, TAU), crossed(a)),
     "contrastive mse": lambda a, b: contrastive.info_nce(contrastive.mse_logits(a, b, TAU), crossed(a)),
     "multiview mv_info_nce": lambda a, b: multiview.mv_info_nce(torch.stack([a, b, a + b]), TAU),

@@ -204,7 +204,7 @@ def test_masks_say_the_same_as_groups():
     ids = torch.tensor([0, 1, 0])
     pairs = same_sample(ids)
     assert isinstance(pairs, Pairs)
-    row, column = streamed._Same(ids, ids)(slice(0, 3))
+    row, column = streamed.Same(ids, ids)(slice(0, 3))
     table = torch.zeros(3, 3, dtype=torch.bool)
     table[row, column] = True
     assert (table == ~pairs.negative).all()

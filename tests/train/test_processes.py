@@ -103,7 +103,7 @@ def test_a_run_of_two_processes_is_that_of_one_and_is_resumed_by_one(data, tmp_p
 
     threads = torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
-        train(data, tmp_path / "run", 2, interrupt)
+        train(data, tmp_path / "run", 2, interrupt, shard=True)
     assert not multiprocessing.active_children() and torch.get_num_threads() == threads
     assert not torch.distributed.is_initialized()
     resumed, summary = train(data, tmp_path / "run")

@@ -8,16 +8,20 @@ number, so that gradients are known up to one factor, and there is no second der
 - ``SetContrast``: one set against itself. A tile serves its rows and, the table being symmetric, its columns;
   the sums over rows must be whole before there is a gradient, so the backward pass makes the tiles again.
   That is less work than both halves once.
+
+Processes that hold the same tensors (``core.sharing``) compute some blocks each, and add up what they found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle, repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from counterpoint.core.sharing import Sharing, sharing
 from counterpoint.objectives.precision import full_precision
 
 BLOCK = 2**20
@@ -28,6 +32,8 @@ TILE = 512
 """Side of a tile on a processor: 1 MiB in float32."""
 TILE_CUDA = 8192
 """Side of a tile on a GPU, where a product must be large to be fast: 256 MiB in float32."""
+SHARED = 2**20
+"""Entries of a table from which on several processes share it; a message takes as long as fewer."""
 REACH = 80.0
 """Largest difference of logits for which exponentials need no common shift: sums of e⁴⁰ fit float32."""
 
@@ -39,9 +45,9 @@ class RowwiseInfoNCE(torch.autograd.Function):
     def forward(ctx: Any, queries: Tensor, keys: Tensor) -> Tensor:
         """The sum, a scalar; both gradients are computed along with it where they are asked for."""
         by_queries, by_keys = _gradients(ctx, queries, keys)
-        total = queries.new_zeros(())
+        total, among = queries.new_zeros(()), sharers(len(queries) * len(keys))
         with full_precision(queries):
-            for rows, logits in _blocks(queries, keys):
+            for rows, logits in blocks(queries, keys, among):
                 block = queries[rows]
                 own = logits.diagonal(rows.start)
                 top = logits.amax(1)
@@ -53,6 +59,7 @@ class RowwiseInfoNCE(torch.autograd.Function):
                     torch.mm(logits, keys, out=by_queries[rows]).div_(whole[:, None])
                 if by_keys is not None:
                     by_keys.addmm_(logits.T, block / whole[:, None])
+        total, by_queries, by_keys = added(among, total, by_queries, by_keys)
         ctx.save_for_backward(by_queries, by_keys)
         return total
 
@@ -75,10 +82,11 @@ class RowLogSum(torch.autograd.Function):
     ) -> Tensor:
         """The sum, a scalar; gradients of queries, keys and own logits are computed along with it."""
         by_queries, by_keys = _gradients(ctx, queries, keys)
-        by_own, total = torch.empty_like(own), queries.new_zeros(())
-        skip = _Same(*groups) if groups else None
+        by_own, total = torch.zeros_like(own), queries.new_zeros(())
+        among = sharers(len(queries) * len(keys))
+        skip = Same(*groups) if groups else None
         with full_precision(queries):
-            for rows, logits in _blocks(queries, keys):
+            for rows, logits in blocks(queries, keys, among):
                 if skip is not None:
                     logits[skip(rows)] = -torch.inf
                 top = torch.maximum(logits.amax(1), own[rows]) if len(keys) else own[rows]
@@ -93,7 +101,8 @@ class RowLogSum(torch.autograd.Function):
                     torch.mm(logits, keys, out=by_queries[rows]).mul_(share[:, None])
                 if by_keys is not None:
                     by_keys.addmm_(logits.T, queries[rows] * share[:, None])
-        ctx.save_for_backward(by_queries, by_keys, by_own)
+        total, *gradients = added(among, total, by_queries, by_keys, by_own)
+        ctx.save_for_backward(*gradients)
         return total
 
     @staticmethod
@@ -116,12 +125,13 @@ class SetContrast(torch.autograd.Function):
         apart, together, weight, pull = rest
         length = z.norm(dim=1).clamp(min=1e-12)
         u, s = z / length[:, None], float(scale)
-        whole = z.new_zeros(len(z))
+        whole, ctx.among = z.new_zeros(len(z)), sharers(len(z) ** 2)
         with full_precision(z):
-            for i, j, tile in _tiles(u, apart, s):
+            for i, j, tile in _tiles(u, apart, s, ctx.among):
                 whole[i] += tile.sum(1)
                 if j != i:
                     whole[j] += tile.sum(0)
+            (whole,) = added(ctx.among, whole)
             near = _others(u, together).mul_(u).sum(1)
         nobody = whole == 0
         logs = whole.masked_fill_(nobody, 1).log().masked_fill_(nobody, 0)
@@ -132,17 +142,18 @@ class SetContrast(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         """The gradients of z and s; the others are constants."""
-        _first_order()
+        first_order()
         u, length, scale, apart, together, share, pull = ctx.saved_tensors
         s, by_u = float(scale), torch.zeros_like(u)
         both = u.new_empty(min(_side(u), len(u)) ** 2)
         with full_precision(u):
-            for i, j, tile in _tiles(u, apart, s):
+            for i, j, tile in _tiles(u, apart, s, ctx.among):
                 shares = both[: tile.numel()].view_as(tile)
                 tile.mul_(torch.add(share[i][:, None], share[j][None, :], out=shares))
                 by_u[i].addmm_(tile, u[j])
                 if j != i:
                     by_u[j].addmm_(tile.T, u[i])
+            (by_u,) = added(ctx.among, by_u)
             by_u -= _others(u, together).mul_(pull[:, None])
             by_u -= _others(u * pull[:, None], together)
         along = (by_u * u).sum(1)  # the loss is a function of s·u·uᵀ: half of Σ u·∂u is s·∂s
@@ -160,7 +171,7 @@ def _others(rows: Tensor, groups: Tensor) -> Tensor:
     return total[which].sub_(rows)
 
 
-class _Same:
+class Same:
     """Which entries of a block of rows belong to one group, found without a table."""
 
     def __init__(self, rows: Tensor, columns: Tensor) -> None:
@@ -177,24 +188,47 @@ class _Same:
         return row, self.order[first[row] + place]
 
 
-def _blocks(queries: Tensor, keys: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Rows, and their logits with all keys, to be overwritten."""
+def blocks(queries: Tensor, keys: Tensor, among: Sharing | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """Rows, and their logits with all keys, to be overwritten; this process's blocks of those of several."""
     rows = max(ROWS, BLOCK // max(len(keys), 1))
+    rank, size = (among.rank, among.size) if among else (0, 1)
+    rows = min(rows, max(ROWS, -(-len(queries) // size)))
     table = queries.new_empty(min(rows, len(queries)), len(keys))
-    for start in range(0, len(queries), rows):
+    for start in range(rank * rows, len(queries), size * rows):
         which = slice(start, min(start + rows, len(queries)))
         yield which, torch.mm(queries[which], keys.T, out=table[: which.stop - start])
 
 
-def _tiles(u: Tensor, groups: Tensor, s: float) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Rows, columns and exp(s · cosines), 0 in one group, of the tiles on and above the diagonal."""
-    side, skip = _side(u), _Same(groups, groups)
+def sharers(entries: int) -> Sharing | None:
+    """The processes that compute a table of so many entries together; None if this one does it alone."""
+    return sharing() if entries >= SHARED else None
+
+
+def added(among: Sharing | None, *parts: Any) -> list[Any]:
+    """The sums of the parts that processes found, where there are several; None stays."""
+    if among is None:
+        return list(parts)
+    sums = iter(among.summed([part for part in parts if part is not None]))
+    return [None if part is None else next(sums) for part in parts]
+
+
+def _tiles(
+    u: Tensor, groups: Tensor, s: float, among: Sharing | None
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Rows, columns and exp(s · cosines), 0 in one group, of the tiles on and above the diagonal.
+
+    Of several processes this one's, dealt out in turn.
+    """
+    side, skip = _side(u), Same(groups, groups)
     table = u.new_empty(min(side, len(u)) ** 2)
     spans = [slice(start, min(start + side, len(u))) for start in range(0, len(u), side)]
+    turns = cycle(range(among.size)) if among else repeat(0)
     for one, i in enumerate(spans):
         row, column = skip(i)
         block = u[i] * s
         for j in spans[one:]:
+            if next(turns) != (among.rank if among else 0):
+                continue
             tile = table[: (i.stop - i.start) * (j.stop - j.start)].view(i.stop - i.start, -1)
             torch.mm(block, u[j].T, out=tile).exp_()
             inside = (column >= j.start) & (column < j.stop)
@@ -210,14 +244,20 @@ def _side(z: Tensor) -> int:
 def _gradients(ctx: Any, queries: Tensor, keys: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Where the gradients go that are asked for."""
     wanted = ctx.needs_input_grad
-    return torch.empty_like(queries) if wanted[0] else None, torch.zeros_like(keys) if wanted[1] else None
+    return torch.zeros_like(queries) if wanted[0] else None, torch.zeros_like(keys) if wanted[1] else None
 
 
 def _scaled(gradients: tuple[Tensor | None, ...], by: Tensor) -> tuple[Tensor | None, ...]:
-    _first_order()
+    first_order()
     return tuple(g if g is None else g * by for g in gradients)
 
 
-def _first_order() -> None:
+def leaves(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors, cut off when nobody will ask for gradients: a function of autograd cannot see that."""
+    return tensors if torch.is_grad_enabled() else tuple(x.detach() for x in tensors)
+
+
+def first_order() -> None:
+    """Raise ``NotImplementedError`` where a gradient shall have one of its own."""
     if torch.is_grad_enabled():
-        raise NotImplementedError("InfoNCE in blocks has no second derivative: use info_nce")
+        raise NotImplementedError("a loss in blocks has no second derivative: use its plain form")

@@ -3,7 +3,7 @@
 The same numbers and gradients as ``contrastive.contrast`` on ``cosine_logits`` with the masks of
 ``pairs.ids.same_sample`` or ``pairs.labels.same_class``; pairs are given as groups (ids, labels), one integer
 a row. Memory grows with the number of vectors, and time is less from a batch of some hundred on. Gradients
-are first-order only.
+are first-order only. Where each process has rows of its own alone: ``objectives.ring``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from torch.nn.functional import logsigmoid, normalize
 
 from counterpoint.objectives.contrastive import info_nce_streamed
 from counterpoint.objectives.precision import full_precision, wide
-from counterpoint.objectives.streamed import BLOCK, REACH, ROWS, RowLogSum, SetContrast
+from counterpoint.objectives.streamed import (
+    BLOCK,
+    REACH,
+    ROWS,
+    RowLogSum,
+    SetContrast,
+    added,
+    first_order,
+    leaves,
+    sharers,
+)
 
 
 def contrast_within(
@@ -107,7 +117,7 @@ def contrast_past(
         q, k, p = (normalize(wide(x), dim=1) for x in (queries, keys, past.detach()))
         q = q / temperature
         own = (q * k).sum(1)
-    total: Tensor = RowLogSum.apply(*_leaves(q, p, own), torch.ones_like(own.detach()), *(groups or ()))
+    total: Tensor = RowLogSum.apply(*leaves(q, p, own), torch.ones_like(own.detach()), *(groups or ()))
     return (total - own.sum()) / max(len(q), 1)
 
 
@@ -159,18 +169,21 @@ def by_rows(losses: Callable[..., Tensor], queries: Tensor, *others: Tensor) -> 
     Returns:
         A scalar; gradients reach ``queries`` and ``others`` (first-order), and nothing that ``losses`` holds.
     """
-    return _ByRows.apply(losses, *_leaves(queries, *others))  # pyright: ignore[reportReturnType]
+    return _ByRows.apply(losses, *leaves(queries, *others))  # pyright: ignore[reportReturnType]
 
 
 class _ByRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, losses: Callable[..., Tensor], queries: Tensor, *others: Tensor) -> Tensor:
         wanted = ctx.needs_input_grad[1:]
-        rows = max(ROWS, BLOCK // max(len(others[0]) if others and others[0].ndim else 1, 1))
+        count = len(others[0]) if others and others[0].ndim else 1
+        among = sharers(len(queries) * count)
+        rank, size = (among.rank, among.size) if among else (0, 1)
+        rows = max(ROWS, min(BLOCK // max(count, 1), -(-len(queries) // size)))
         whole = [x.detach().requires_grad_(ask) for x, ask in zip(others, wanted[1:], strict=True)]
         sums = [torch.zeros_like(x) for x in (queries, *others)]
         total = queries.new_zeros(())
-        for start in range(0, len(queries), rows):
+        for start in range(rank * rows, len(queries), size * rows):
             which = slice(start, min(start + rows, len(queries)))
             block = queries[which].detach().requires_grad_(wanted[0])
             asked = [x for x in (block, *whole) if x.requires_grad]
@@ -181,29 +194,24 @@ class _ByRows(torch.autograd.Function):
             for x, into in zip((block, *whole), (sums[0][which], *sums[1:]), strict=True):
                 if x.requires_grad and (gradient := next(found)) is not None:
                     into.add_(gradient)
-        ctx.save_for_backward(*(s if ask else None for s, ask in zip(sums, wanted, strict=True)))
+        total, *sums = added(among, total, *(s if ask else None for s, ask in zip(sums, wanted, strict=True)))
+        ctx.save_for_backward(*sums)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise NotImplementedError("a loss in blocks has no second derivative: use its plain form")
+        first_order()
         return (None, *(g if g is None else g * grad_outputs[0] for g in ctx.saved_tensors))
 
 
 def _of_set(z: Tensor, scale: Tensor, apart: Tensor, together: Tensor, w: Tensor, v: Tensor) -> Tensor:
     """``SetContrast``, or the same by rows where its exponentials would not have one scale."""
     if 2 * float(scale.detach()) <= REACH:
-        return SetContrast.apply(*_leaves(z, scale), apart, together, w, v)  # pyright: ignore[reportReturnType]
+        return SetContrast.apply(*leaves(z, scale), apart, together, w, v)  # pyright: ignore[reportReturnType]
     with full_precision(z):
         u = normalize(z, dim=1)
         total = u.new_zeros(int(together.max()) + 1, u.shape[1]).index_add(0, together, u)
         near = ((total[together] - u) * u).sum(1) * scale
-        (scaled,) = _leaves(u * scale)
+        (scaled,) = leaves(u * scale)
     none = u.new_full((len(u),), -torch.inf)
-    return RowLogSum.apply(scaled, *_leaves(u), none, w, apart, apart) - (v * near).sum()
-
-
-def _leaves(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors, cut off when nobody will ask for gradients: a function of autograd cannot see that."""
-    return tensors if torch.is_grad_enabled() else tuple(x.detach() for x in tensors)
+    return RowLogSum.apply(scaled, *leaves(u), none, w, apart, apart) - (v * near).sum()

@@ -117,11 +117,11 @@ def _plain(
 
 def _moments(mean: Tensor, var: Tensor, team: Team, counts: Sequence[float]) -> tuple[Tensor, Tensor]:
     """μ and σ² of all rows from those of each process's (Chan, Golub, LeVeque 1983: no digits are lost)."""
-    none = torch.zeros_like(mean)
-    places = [(mean, var) if rank == team.rank else (none, none) for rank in range(team.size)]
-    (total,) = summed(team, torch.stack([torch.stack(place) for place in places]))
+    own = torch.cat([mean, var])
+    after = team.size - team.rank - 1
+    (total,) = summed(team, F.pad(own, (team.rank * len(own), after * len(own))))
     assert total is not None
-    means, variances = copied(team, total)[0].unbind(1)
+    means, variances = copied(team, total)[0].view(team.size, 2, -1).unbind(1)
     share = means.new_tensor(counts)[:, None] / sum(counts)
     middle = (share * means).sum(0)
     return middle, (share * (variances + (means - middle).square())).sum(0)

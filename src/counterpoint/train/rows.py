@@ -3,7 +3,8 @@
 What costs time and memory is in the encoders. In an update every process has the views of the whole batch;
 an encoder takes the process's own share of their rows, and its features are gathered (``train.shared``). All
 that follows (heads, batch statistics, memories, losses) sees features of the whole batch in every process,
-and is what one process alone computes. So a method need not know of any of this.
+and is what one process alone computes; sums over a large table the objectives divide among the processes
+(``core.sharing``). So a method need not know of any of this.
 
 Pieces are gradient caching (Gao, Zhang, Han, Callan 2021, arXiv:2101.06983): features are made piece by piece
 without their activations, the loss compares all of them, and each piece is encoded once more for its part of
@@ -24,6 +25,7 @@ from torch.utils.checkpoint import checkpoint as repeatable
 from counterpoint.core.encoder import Encoder
 from counterpoint.core.errors import InputError
 from counterpoint.core.rng import fold
+from counterpoint.core.sharing import shared_by
 from counterpoint.train.norm import Together
 from counterpoint.train.shared import copied, own, whole
 from counterpoint.train.team import ALONE, Team
@@ -65,6 +67,7 @@ class Rows:
         self._calls = 0
         with ExitStack() as undo:
             undo.callback(self._copies.clear)
+            undo.enter_context(shared_by(self.team))
             for encoder in self.encoders if self.chunk or self.team.size > 1 else ():
                 for name in encoder.rowwise:
                     encode = partial(self._encode, encoder, getattr(encoder, name))
@@ -135,7 +138,7 @@ class Rows:
         before, self._shares = self._shares, shares
         together = Together(self.team, shares) if shares and self.team.size > 1 else nullcontext()
         try:
-            with together:
+            with together, shared_by(ALONE) if shares else nullcontext():  # rows are a process's own here
                 yield
         finally:
             self._shares = before

@@ -28,12 +28,12 @@ def whole(x: Tensor, team: Team, sizes: Sequence[int]) -> Tensor:
 
 def copied(team: Team, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The same values, to be used for own rows: the parts of their gradients will be summed, all at once."""
-    return _Copied.apply(team, *tensors)
+    return _Copied.apply(team, *tensors) if torch.is_grad_enabled() else tensors
 
 
 def summed(team: Team, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """The sum of the processes' parts, in every process."""
-    return _Summed.apply(team, *tensors)
+    return _Summed.apply(team, *tensors) if torch.is_grad_enabled() else _sums(team, tensors)
 
 
 class _Own(torch.autograd.Function):
@@ -75,11 +75,15 @@ class _Summed(torch.autograd.Function):
     def forward(ctx: Any, team: Team, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
         ctx.team = team
         ctx.set_materialize_grads(False)
-        sums = iter(team.summed([x for x in tensors if x is not None]))
-        return tuple(None if x is None else next(sums) for x in tensors)
+        return _sums(team, tensors)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         given = [g for g in grad_outputs if g is not None]
         copies = iter(copied(ctx.team, *given))
         return None, *(None if g is None else next(copies) for g in grad_outputs)
+
+
+def _sums(team: Team, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    sums = iter(team.summed([x for x in tensors if x is not None]))
+    return tuple(None if x is None else next(sums) for x in tensors)

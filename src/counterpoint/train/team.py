@@ -42,15 +42,54 @@ class Team:
 
     def summed(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sums over the processes, of each of several tensors. No gradient."""
-        alike: dict[tuple[torch.dtype, torch.device], list[int]] = {}
-        for index, x in enumerate(tensors):
-            alike.setdefault((x.dtype, x.device), []).append(index)
+        if self.size == 1:
+            return [x.detach() for x in tensors]
         found = list(tensors)
-        for indices in alike.values():  # a message costs more than what it says
+        for indices in _alike(tensors):
             flat = torch.cat([tensors[i].detach().flatten() for i in indices])
             dist.all_reduce(flat, group=self.group)
             for i, x in zip(indices, flat.split([tensors[i].numel() for i in indices]), strict=True):
                 found[i] = x.view(tensors[i].shape)
+        return found
+
+    def spread(self, tensors: Sequence[Tensor], source: int) -> None:
+        """Put what process ``source`` has in the place of each of several tensors."""
+        for indices in _alike(tensors):
+            flat = torch.cat([tensors[i].flatten() for i in indices])
+            dist.broadcast(flat, group=self.group, group_src=source)
+            if self.rank != source:
+                for i, x in zip(indices, flat.split([tensors[i].numel() for i in indices]), strict=True):
+                    tensors[i].copy_(x.view(tensors[i].shape))
+
+    def collected(self, own: Tensor) -> list[Tensor]:
+        """In the first process each one's (B,), B of its own, on the processor; in the others nothing."""
+        counts = torch.zeros(self.size, dtype=torch.int64)
+        counts[self.rank] = len(own)
+        counts = self.summed([counts])[0].tolist()
+        if self.rank:
+            dist.send(own, group=self.group, group_dst=0)
+            return []
+        found = [own, *(own.new_empty(count) for count in counts[1:])]
+        for rank, x in enumerate(found[1:], start=1):
+            dist.recv(x, group=self.group, group_src=rank)
+        return found
+
+    def passed(self, tensors: Sequence[Tensor], rows: int) -> list[Tensor]:
+        """What the process before this one in a ring has, for what this one gives to the next. No gradient.
+
+        The tensors are (B, …), B of each process's own; ``rows``: B of what comes.
+        """
+        before, after = (self.rank - 1) % self.size, (self.rank + 1) % self.size
+        found = [x.new_empty(rows, *x.shape[1:]) for x in tensors]
+        group = self.group or dist.group.WORLD
+        out = [
+            dist.P2POp(dist.isend, x.detach().contiguous(), group=group, group_peer=after)
+            for x in tensors
+            if x.numel()
+        ]
+        come = [dist.P2POp(dist.irecv, x, group=group, group_peer=before) for x in found if x.numel()]
+        for work in dist.batch_isend_irecv(out + come) if out or come else ():
+            work.wait()
         return found
 
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -71,6 +110,14 @@ class Team:
 
 ALONE = Team()
 """One process, which has nobody to talk to."""
+
+
+def _alike(tensors: Sequence[Tensor]) -> Iterable[list[int]]:
+    """Which go into one message: it costs more than what it says."""
+    alike: dict[tuple[torch.dtype, torch.device], list[int]] = {}
+    for index, x in enumerate(tensors):
+        alike.setdefault((x.dtype, x.device), []).append(index)
+    return alike.values()
 
 
 def check_count(count: int, device: str) -> None:

@@ -31,9 +31,9 @@ class Patches:
     def steps(self, size: int) -> int:
         return -(-len(self) // size)
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
         order = torch.randperm(len(self), generator=rng) if self.shuffle else torch.arange(len(self))
-        for ids in order.split(size):
+        for ids in order.split(size)[start:]:
             yield {"fixed": self.fixed[ids], "moving": 1 - self.fixed[ids], "id": ids}
 
 

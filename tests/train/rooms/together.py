@@ -73,11 +73,13 @@ def outcome(
     team: Team = ALONE,
     change: Callable[[Method], object] = lambda _: None,
     steps: int = 2,
+    look: Callable[[Update], object] = lambda _: None,
     **options: object,
 ) -> dict[str, Tensor]:
     """State, gradients and logged numbers after one update of 6 samples, and after another one of 2.
 
-    By plain gradient descent: other optimizers forgive a gradient that is too large by a factor.
+    By plain gradient descent: other optimizers forgive a gradient that is too large by a factor. ``look``
+    sees the end.
     """
     method = fresh(settings(kind), 0)
     change(method)
@@ -90,7 +92,7 @@ def outcome(
 
     method.views = views
     plain = {"optim": OptimConfig(name="sgd", lr=0.05), "clip": 0.0, "device": "cpu"}
-    config = TrainConfig(**plain, **options)  # pyright: ignore[reportArgumentType]
+    config = TrainConfig(**(plain | options))  # pyright: ignore[reportArgumentType]
     update = Update(fabric(), method, config, team)
     found: dict[str, Tensor] = {}
     for step, batch in enumerate(islice(data.epoch(6, torch.Generator().manual_seed(0)), steps)):
@@ -103,6 +105,7 @@ def outcome(
                 found[f"gradient {step} {name}"] = weight.grad.clone()
         found |= {f"state {step} {name}": value.clone() for name, value in method.state_dict().items()}
         found[f"state {step} draws"] = torch.rand(3)  # what a process draws, all must draw
+    look(update)
     return found
 
 
