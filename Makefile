@@ -38,6 +38,7 @@ bench: venv
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/loss.py --sizes 256 1024 4096 --runs 3
 	$(BIN)/python benchmarks/knn.py
+	$(BIN)/python benchmarks/pipeline.py --steps 4 --turns 1
 
 # Pages are tested in a real browser. In a container (root, Debian) it is installed; elsewhere those tests are
 # skipped, and say so.

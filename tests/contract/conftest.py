@@ -61,8 +61,8 @@ class Samples:
     def steps(self, size: int) -> int:
         return len(self) // size
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
-        for ids in torch.randperm(len(self), generator=rng).split(size):
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        for ids in torch.randperm(len(self), generator=rng).split(size)[start:]:
             yield {name: entry[ids] for name, entry in self.entries.items()} | {"id": ids}
 
 

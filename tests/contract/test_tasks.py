@@ -41,8 +41,8 @@ class Samples:
     def steps(self, size: int) -> int:
         return len(self) // size
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
-        yield from self._batches(torch.randperm(len(self), generator=rng), size)
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        yield from self._batches(torch.randperm(len(self), generator=rng)[start * size :], size)
 
     def parts(self, size: int) -> Iterator[Batch]:
         yield from self._batches(torch.arange(len(self)), size)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.cli.argv import taken
-from counterpoint.cli.console import parsed, plain, say
+from counterpoint.cli.console import parsed, plain, say, show
 from counterpoint.cli.trainable import FromPairs, Ready, Run, kind_of_data
 from counterpoint.core.config import Config, load, names
 from counterpoint.core.errors import InputError, unknown
@@ -19,6 +19,7 @@ from counterpoint.core.untrusted import parse_yaml, read_text
 from counterpoint.train.config import TrainConfig
 from counterpoint.train.loop import fit
 from counterpoint.train.processes import rank
+from counterpoint.train.profile import Stages
 
 ROOM = MethodConfig.room
 USAGE = """usage: counterpoint train METHOD (--fixed DIR --moving DIR | --data DATA) -o RUN [options]
@@ -71,8 +72,11 @@ def _flags(settings: dict[str, Config], data: type[Run]) -> type[Any]:
 
 def _train(args: Any) -> tuple[dict[str, Any], int]:
     ready: Ready = args.ready(args.method, args.train.seed)
-    start = time.perf_counter()
-    done = fit(ready.method, ready.data, args.train, args.out, about=ready.about)
+    start, profile = time.perf_counter(), Stages(args.profile)
+    try:
+        done = fit(ready.method, ready.data, args.train, args.out, about=ready.about, profile=profile)
+    finally:  # who interrupts a run may have seen enough of it
+        _show(profile, args)
     if rank():  # the first of several processes says it for all
         return {}, 0
     if done.already_done:
@@ -88,9 +92,24 @@ def _train(args: Any) -> tuple[dict[str, Any], int]:
     answer = {
         "run": args.out, "networks": done.networks, "steps": done.steps, "loss": done.loss,
         "resumed_from": done.resumed_from, "seconds": time.perf_counter() - start,
-        "warnings": done.warnings, **ready.answer,
+        "warnings": done.warnings, **ready.answer, **({"profile": profile.to_dict()} if args.profile else {}),
     }  # fmt: skip
     return plain(answer), 0
+
+
+def _show(profile: Stages, args: Any) -> None:
+    """Where the time of the updates went, if it was asked for."""
+    if not profile.on or rank():
+        return
+    if not (rows := profile.rows()):
+        say("--profile: expected two updates or more, of which the first is not counted, found fewer")
+        return
+    cells = [(stage, f"{s:.2f}", f"{share:.1%}", f"{rate:.0f}") for stage, s, share, rate in rows]
+    whole = profile.to_dict()
+    cells.append(("all", f"{whole['seconds']:.2f}", "100.0%", f"{whole['samples_per_second']:.0f}"))
+    title = f"Time of {profile.updates} updates (without the first, {profile.first:.2f} s)"
+    show(title, ("stage", "seconds", "share", "samples/s by itself"), cells, args.json)
+    say(profile.sentence())
 
 
 def _read(file: Path, kind: str) -> dict[str, Config]:

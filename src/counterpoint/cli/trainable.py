@@ -33,6 +33,8 @@ class Run:
 
     out: Out = Path("counterpoint-run")
     """Run folder; a run that was stopped goes on, a finished one is left alone."""
+    profile: Flag = False
+    """Say at the end where the time went, stage by stage, and keep it as profile.json in the run folder."""
     json: Flag = False
     """Print one JSON object on standard output."""
 

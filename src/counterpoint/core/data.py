@@ -24,8 +24,15 @@ class Data(Protocol):
         """How many batches of ``size`` an epoch has."""
         ...
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
-        """One pass; draws everything that is random from ``rng``, batch by batch, in order."""
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        """One pass; draws everything that is random from ``rng``, batch by batch, in order.
+
+        Args:
+            size: Samples a batch.
+            rng: Where all randomness comes from.
+            start: Batches to pass over, as a run does that is resumed. Those that follow are what they are in
+                the whole pass; what is passed over is drawn, but best neither read nor decoded.
+        """
         ...
 
     def parts(self, size: int) -> Iterator[Batch]:

@@ -16,6 +16,8 @@ from counterpoint.data.read import read_image
 
 Aligned = tuple[np.ndarray, np.ndarray]
 """(H, W, C_fixed) and (H, W, C_moving) float32 that show the same thing at the same pixel."""
+Place = tuple[int, int, int]
+"""Of a tile: its pair, top and left."""
 
 TRIES = 10
 """How often a tile is drawn anew before an imperfect one is taken."""
@@ -70,24 +72,26 @@ class AlignedPatches:
         """How many batches of ``size`` an epoch has; all are full, and there is at least one."""
         return max(1, self.length // size)
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
         """Batches: "fixed" (B, C_f, T, T), "moving" (B, C_m, T, T) float32, "id" (B,) number of the tile."""
         for step in range(self.steps(size)):
-            yield self._batch(range(step * size, (step + 1) * size), rng)
+            places = self._places(size, rng)
+            if step >= start:
+                yield self._batch(range(step * size, (step + 1) * size), places)
 
     def parts(self, size: int) -> Iterator[Batch]:
         """The tiles of one epoch, always the same ones, in batches of ``size`` and a smaller last one."""
         rng = generator(0, "parts")
         for start in range(0, self.length, size):
-            yield self._batch(range(start, min(start + size, self.length)), rng)
+            ids = range(start, min(start + size, self.length))
+            yield self._batch(ids, self._places(len(ids), rng))
 
-    def _batch(self, ids: range, rng: torch.Generator) -> Batch:
-        places = self._places(len(ids), rng)
+    def _batch(self, ids: range, places: Sequence[Place]) -> Batch:
         return {"fixed": self._cut(places, 0), "moving": self._cut(places, 1), "id": torch.tensor(ids)}
 
-    def _places(self, size: int, rng: torch.Generator) -> list[tuple[int, int, int]]:
+    def _places(self, size: int, rng: torch.Generator) -> list[Place]:
         """``size`` times (pair, top, left)."""
-        places: list[tuple[int, int, int]] = []
+        places: list[Place] = []
         for _ in range(size):
             place = self._place(rng)
             for _ in range(TRIES):
@@ -97,23 +101,23 @@ class AlignedPatches:
             places.append(place)
         return places
 
-    def _place(self, rng: torch.Generator) -> tuple[int, int, int]:
+    def _place(self, rng: torch.Generator) -> Place:
         """A pair, by its area, and the corner of a tile in it, all equally likely."""
         index = int(torch.multinomial(self.weights, 1, generator=rng))
         room = (n - self.side + 1 for n in self.masks[index].shape)
         top, left = (int(torch.randint(r, (1,), generator=rng)) for r in room)
         return index, top, left
 
-    def _same(self, a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
+    def _same(self, a: Place, b: Place) -> bool:
         """Whether two tiles share more than half of their area."""
         high, wide = self.side - abs(a[1] - b[1]), self.side - abs(a[2] - b[2])
         return a[0] == b[0] and high > 0 and wide > 0 and 2 * high * wide > self.side**2
 
-    def _valid(self, place: tuple[int, int, int]) -> bool:
+    def _valid(self, place: Place) -> bool:
         index, top, left = place
         return self.masks[index][top : top + self.side, left : left + self.side].mean() >= 0.5
 
-    def _cut(self, places: list[tuple[int, int, int]], which: int) -> torch.Tensor:
+    def _cut(self, places: Sequence[Place], which: int) -> torch.Tensor:
         """(B, C, T, T) float32: the tiles of the fixed (0) or moving (1) images."""
         tiles = [self.pairs[i][which][y : y + self.side, x : x + self.side] for i, y, x in places]
         return torch.from_numpy(np.stack(tiles).astype(np.float32)).permute(0, 3, 1, 2).contiguous()

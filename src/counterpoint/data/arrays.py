@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -74,9 +74,9 @@ class Arrays:
         """How many full batches of ``size`` an epoch has."""
         return len(self) // size
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
         """Full batches in random order: "image" (B, C, H, W) float32 in [0, 1], "id", "label" (B,) int64."""
-        return map(self._batch, shuffled(len(self), size, rng))
+        return map(self._batch, shuffled(len(self), size, rng)[start:])
 
     def parts(self, size: int) -> Iterator[Batch]:
         """All samples once, in order; the last batch may be smaller."""
@@ -164,7 +164,7 @@ def joined(sets: Sequence[Arrays], parts: Sequence[str], name: str) -> Arrays:
     )
 
 
-def shuffled(count: int, size: int, rng: torch.Generator) -> Iterable[Tensor]:
+def shuffled(count: int, size: int, rng: torch.Generator) -> Sequence[Tensor]:
     """The samples of an epoch, in random order, in full batches."""
     return torch.randperm(count, generator=rng)[: count // size * size].split(size)
 
@@ -221,7 +221,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         with loaded:
             wanted = [k for k in loaded.files if known & {k.lower(), *k.lower().split("_")}]
             _check_unpacked(path, loaded, wanted)
-            entries, names = {k: loaded[k] for k in wanted}, ", ".join(loaded.files)
+            entries, names = {k: loaded[k] for k in wanted}, ", ".join(loaded.files)[:200]
+            if foreign := [k for k, entry in entries.items() if not isinstance(entry, np.ndarray)]:
+                raise ValueError(f"no array as {foreign[0][:80]}")
     except InputError:
         raise
     except Exception as error:  # damaged headers are met with every kind of exception there is
@@ -241,8 +243,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 def _check_unpacked(path: Path, loaded: np.lib.npyio.NpzFile, wanted: Sequence[str]) -> None:
     """Raise ``InputError`` on entries that unpack to far more than the file holds, before any is."""
     assert loaded.zip is not None
-    sizes = {info.filename.removesuffix(".npy"): info.file_size for info in loaded.zip.infolist()}
-    check_unpacked(path, sum(sizes.get(name, 0) for name in wanted), path.stat().st_size)
+    # "image" and "image.npy" go by one name, and either may be what is read.
+    sizes = [i.file_size for i in loaded.zip.infolist() if i.filename.removesuffix(".npy") in wanted]
+    check_unpacked(path, sum(sizes), path.stat().st_size)
 
 
 def _part(

@@ -92,9 +92,9 @@ class Files:
         """How many full batches of ``size`` an epoch has."""
         return len(self) // size
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
         """Full batches in random order: "image" (B, C, H, W) float32 in [0, 1], "id", "label" (B,) int64."""
-        return self._batches(list(shuffled(len(self), size, rng)))
+        return self._batches(shuffled(len(self), size, rng)[start:])
 
     def parts(self, size: int) -> Iterator[Batch]:
         """All samples once, in order; the last batch may be smaller."""

@@ -59,13 +59,14 @@ class ByGroup:
             raise InputError(f"batch: expected a multiple of {self.each} up to {most}, found {size}")
         return max(1, len(self) // size)
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
         """Batches of ``size``: "image" (B, C, H, W) and "id" (B,) int64."""
-        for _ in range(self.steps(size)):
+        for step in range(self.steps(size)):
             groups = torch.randperm(len(self.rows), generator=rng)[: size // self.each].tolist()
             drawn = (torch.randperm(len(self.rows[g]), generator=rng)[: self.each] for g in groups)
             ids = torch.cat([self.rows[g][some] for g, some in zip(groups, drawn, strict=True)])
-            yield {"image": self.data.image[ids], "id": ids}
+            if step >= start:
+                yield {"image": self.data.image[ids], "id": ids}
 
     def parts(self, size: int) -> Iterator[Batch]:
         """All samples once, in order."""

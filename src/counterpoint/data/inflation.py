@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain, islice, repeat
+from itertools import chain, islice
 
 import torch
 
@@ -58,14 +58,16 @@ class Inflated:
         """How many full batches of ``size`` an epoch has."""
         return len(self) // size
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
         """Full batches in random order: "image" (B, C, H, W) and "id" (B,) int64."""
         real = torch.randperm(len(self), generator=rng) < self.times * len(self.real)
+        left, own = real[start * size :].tolist(), int(real[: start * size].sum())
         # One pass after another, so that the copies of a sample lie apart.
-        passes = chain.from_iterable(data.epoch(1, rng) for data in repeat(self.real, self.times))
-        others = map(self._after, self.generated.epoch(1, rng))
-        drawn = (next(passes if mine else others) for mine in real.tolist())
-        return islice(_batches(drawn, size), self.steps(size))
+        begun = (max(0, own - done * len(self.real)) for done in range(self.times))
+        passes = chain.from_iterable(self.real.epoch(1, rng, at) for at in begun)
+        others = map(self._after, self.generated.epoch(1, rng, min(start * size, len(self)) - own))
+        drawn = (next(passes if mine else others) for mine in left)
+        return islice(_batches(drawn, size), max(0, self.steps(size) - start))
 
     def parts(self, size: int) -> Iterator[Batch]:
         """All samples once, the real ones first; the last batch may be smaller."""

@@ -13,7 +13,9 @@ from counterpoint.data.archive import GROUP, LABEL, MOST_BYTES, Listing, worded
 
 IMAGE = ("image", "img", "jpg", "jpeg", "png", "picture", "bytes")
 MOST_GROUP = 2**32
-"""Bytes of images in one row group above which it is refused: a group must fit into memory."""
+"""Bytes of one row group, unpacked, above which it is refused: a group must fit into memory."""
+MOST_ROWS = 2**22
+"""Rows of a row group that are believed of any file; more must have a byte of it each."""
 ROWS = 64
 """Rows decoded at a time."""
 
@@ -37,7 +39,7 @@ class RowGroup:
                         if at + i in wanted:
                             held[at + i] = _bytes(column[i].as_py())
                     at += len(column)
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
+        except (OSError, ValueError, RuntimeError, pyarrow.ArrowException) as error:
             return partial(_refuse, f"{self._place}: expected a whole row group, found: {_reason(error)}")
         return partial(self._take, held)
 
@@ -84,7 +86,8 @@ def list_parquet(path: Path) -> tuple[list[Listing], list[str]]:
             )
             listings = []
             for number in range(file.num_row_groups):
-                stored = _stored(file.metadata.row_group(number), image)
+                # Of all columns: to ask for one of them ends the process if its statistics are damaged.
+                stored = file.metadata.row_group(number).total_byte_size
                 if stored > MOST_GROUP:
                     raise InputError(
                         f"{path}: expected row groups of at most {MOST_GROUP} bytes, found one of {stored}; "
@@ -93,6 +96,10 @@ def list_parquet(path: Path) -> tuple[list[Listing], list[str]]:
                 wanted = [name for name in (label, group) if name is not None]
                 table = file.read_row_group(number, wanted, use_threads=False)
                 count = file.metadata.row_group(number).num_rows
+                if wanted and len(table) != count:
+                    raise ValueError(f"{len(table)} labels of {count} images")
+                if not 0 <= count <= max(MOST_ROWS, path.stat().st_size):
+                    raise ValueError(f"a header of {count} rows")
                 cells = [
                     [worded(v) for v in table.column(name).to_pylist()] if name else [None] * count
                     for name in (label, group)
@@ -100,7 +107,7 @@ def list_parquet(path: Path) -> tuple[list[Listing], list[str]]:
                 piece = RowGroup(path, number, image, file.metadata)
                 listings.append(Listing(piece, list(range(count)), *cells))  # type: ignore[arg-type]
             return listings, _classes(schema, label)
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, RuntimeError, pyarrow.ArrowException) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: expected a Parquet file, found: {_reason(error)}") from None
@@ -114,12 +121,6 @@ def _holds(schema: Any, name: str) -> bool:
     if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         kind = kind.field("bytes").type
     return types.is_binary(kind) or types.is_large_binary(kind)
-
-
-def _stored(group: Any, image: str) -> int:
-    """Bytes of the image column in a row group, unpacked, as its header states them."""
-    columns = [group.column(i) for i in range(group.num_columns)]
-    return sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] == image)
 
 
 def _bytes(cell: Any) -> bytes | None:

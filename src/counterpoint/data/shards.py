@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from copy import copy
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -108,10 +109,13 @@ class Shards:
         """How many full batches of ``size`` an epoch has."""
         return len(self) // size
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
         """Full batches in mixed order: "image" (B, C, H, W) float32 in [0, 1], "id", "label" (B,) int64."""
         order = mixed(self._place[:, 0], BUFFER, rng)
-        return self._batches(self._filled(order, self.steps(size) * size), size)
+        passed, count = start * size, self.steps(size) * size
+        if self.on_error == "skip":  # only decoding shows which samples are damaged and left their places
+            return self._batches(islice(self._filled(order, count), passed, None), size)
+        return self._batches(self._filled(order[passed:count], count - passed), size)
 
     def parts(self, size: int) -> Iterator[Batch]:
         """All samples that can be read once, in order of id; the last batch may be smaller."""

@@ -64,10 +64,15 @@ class Synthesis:
         """How many batches of ``size`` an epoch has; all are full, and there is at least one."""
         return max(1, self.length // size)
 
-    def epoch(self, size: int, rng: torch.Generator) -> Iterator[Batch]:
-        """Batches: "fixed" and "moving" (B, 1, S, S) float32 in [0, 1], "id" (B,)."""
+    def epoch(self, size: int, rng: torch.Generator, start: int = 0) -> Iterator[Batch]:
+        """Batches: "fixed" and "moving" (B, 1, S, S) float32 in [0, 1], "id" (B,).
+
+        Those passed over are drawn all the same: what one draws depends on what it shows.
+        """
         for step in range(self.steps(size)):
-            yield self._batch(range(step * size, (step + 1) * size), rng)
+            batch = self._batch(range(step * size, (step + 1) * size), rng)
+            if step >= start:
+                yield batch
 
     def parts(self, size: int) -> Iterator[Batch]:
         """One epoch, always the same, in batches of ``size`` and a smaller last one."""

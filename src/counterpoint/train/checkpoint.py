@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from counterpoint.core.errors import InputError, WorkError
+from counterpoint.core.method import MethodConfig
 from counterpoint.core.tensors import read_tensors, write_tensors
+from counterpoint.train.config import TrainConfig
 
 FILE = "checkpoint.safetensors"
 FORMAT = "counterpoint-checkpoint-1"
 FREE = (
     "train.save_every", "train.log_every", "train.device", "train.monitor", "train.processes", "train.chunk",
-    "train.checkpoint",
+    "train.checkpoint", "train.channels_last", "train.shard",
 )  # fmt: skip
 """Settings, or tables of them, that may change within a run, because its result does not depend on them."""
 
@@ -127,15 +130,29 @@ def _check_fits(state: Mapping[int, Mapping[str, Any]], optimizer: Optimizer) ->
 
 
 def require_same(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Raise an ``InputError`` that names the settings in which two runs differ, but for those in ``FREE``."""
+    """Raise an ``InputError`` that names the settings in which two runs differ, but for those in ``FREE``.
+
+    Names that one of them lacks, as an older version wrote it, count as their defaults.
+    """
     free = tuple(f"{key}." for key in FREE)
-    found = {k: pair for k, pair in _differing(theirs, ours).items() if not f"{k}.".startswith(free)}
+    differing = _differing(_completed(theirs, ours), _completed(ours, ours))
+    found = {k: pair for k, pair in differing.items() if not f"{k}.".startswith(free)}
     if found:
         named = ", ".join(f"{key} (there {a!r:.80}, now {b!r:.80})" for key, (a, b) in found.items())
         raise InputError(
             f"{path}: expected a run with the same settings, found others: {named}; "
             "choose another folder, or begin anew without resuming"
         )
+
+
+def _completed(settings: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the defaults of names that they lack; which there are, ``ours`` of this version say."""
+    whole = dict(settings)
+    for key, kind in (("method", MethodConfig), ("train", TrainConfig)):
+        if isinstance(whole.get(key), dict):
+            with suppress(InputError):
+                whole[key] = kind.from_dict(ours.get(key, {}), key).completed(whole[key])
+    return whole
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

@@ -36,6 +36,7 @@ from counterpoint.train import checkpoint, processes
 from counterpoint.train.bar import bar
 from counterpoint.train.config import TrainConfig
 from counterpoint.train.monitor import Monitor
+from counterpoint.train.profile import OFF, Clock, Stages
 from counterpoint.train.record import LOG, Run, open_run, read_log
 from counterpoint.train.rows import check_chunk
 from counterpoint.train.step import Update
@@ -85,6 +86,7 @@ def fit(
     resume: bool = True,
     report: Report | None = None,
     progress: bool = True,
+    profile: Stages = OFF,
 ) -> RunSummary:
     """Train a method in place and leave its networks in a run folder.
 
@@ -100,6 +102,8 @@ def fit(
             ``False`` removes what stands there and begins anew.
         report: Called after every update.
         progress: Show a bar, if stderr is a terminal.
+        profile: A clock that is told the stages of the updates of this call, and what it found kept as
+            ``profile.json``. The bits of the run do not depend on it.
 
     Raises:
         InputError: data or device do not fit, or ``folder`` holds another run.
@@ -129,11 +133,13 @@ def fit(
             weights = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
             others = partial(work.follow, weights=weights)
             team = closing.enter_context(processes.started(config.processes, device, others))
-        update, state = _ready(method, config, team)
+        update, state = _ready(method, config, team, profile)
         done = checkpoint.load(run.checkpoint, state, settings) if run.checkpoint.is_file() else 0
         team.told(done)
         with _deterministic():
-            line = _train(update, data, run, state, work.start(done), per_epoch, monitor, report, progress)
+            line = _train(
+                update, data, run, state, work.start(done), per_epoch, monitor, report, progress, profile
+            )
         loss = line.get("loss", math.nan)
         save_networks(run.networks, networks, {"steps": steps, "loss": loss, **settings})
         return RunSummary(run.folder, run.networks, steps, loss, done, False, _warnings(run))
@@ -172,18 +178,24 @@ class _Work:
             for at, batches in _schedule(self.data, self.config, self.start(done), self.per_epoch):
                 _begin_epoch(update, self.data, at, self.per_epoch)
                 line = update(batches, at)
-                if team.any(False):
+                stop = team.any(False)
+                if _saves(self.config, at, stop):
+                    with update.whole():
+                        pass  # the first writes it
+                if stop:
                     break
         loss = line.get("loss", math.nan)
         return RunSummary(self.folder, self.folder / FILE, self.steps, loss, done, False)
 
 
-def _ready(method: Method, config: TrainConfig, team: Team) -> tuple[Update, checkpoint.State]:
+def _ready(
+    method: Method, config: TrainConfig, team: Team, profile: Stages = OFF
+) -> tuple[Update, checkpoint.State]:
     """What makes the updates of a method, and what of it a checkpoint holds."""
     fabric = _fabric(config, processes.local_rank(team))
     fabric.to_device(method)
     method.train()
-    update = Update(fabric, method, config, team)
+    update = Update(fabric, method, config, team, profile)
     return update, checkpoint.State(method, update.optimizers, update.scale)
 
 
@@ -197,6 +209,7 @@ def _train(
     monitor: Monitor,
     report: Report | None,
     progress: bool,
+    profile: Stages,
 ) -> dict[str, Any]:
     """Make the updates from ``start`` on; returns the last line of the log."""
     config = update.config
@@ -205,22 +218,36 @@ def _train(
     line = (kept or [{"seconds": 0.0}])[-1]
     began = time.monotonic() - line["seconds"]
     with interruptible() as interrupted, bar(start.steps, start.step, shown=progress) as show:
-        for at, batches in _schedule(data, config, start, per_epoch):
+        for at, batches in _schedule(data, config, start, per_epoch, profile):
             _begin_epoch(update, data, at, per_epoch)
-            line = update(batches, at) | monitor(update.fabric, at)
+            line = update(batches, at)
+            profile("monitor")
+            line |= monitor(update.fabric, at)
+            profile("writing")
             line["seconds"] = round(time.monotonic() - began, 3)
             done, stop = at.step + 1, update.team.any(interrupted())
             if done % config.log_every == 0 or done == at.steps or "monitor" in line:
                 run.write(line)
-            if done % config.save_every == 0 or done == at.steps or stop:
+            if _saves(config, at, stop):
                 run.sync()
-                checkpoint.save(run.checkpoint, state, done, run.settings)
+                with update.whole():
+                    checkpoint.save(run.checkpoint, state, done, run.settings)
+            profile("other")
             show(done, line["loss"], line.get("collapse", {}).values())
             if report is not None:
                 report(at, line)
+            profile.updated(batches)
             if stop:
                 break
+        if profile.updates:
+            run.profiled(profile.to_dict())
     return line
+
+
+def _saves(config: TrainConfig, at: Progress, stop: bool) -> bool:
+    """Whether a checkpoint is written after an update."""
+    done = at.step + 1
+    return stop or done % config.save_every == 0 or done == at.steps
 
 
 def _begin_epoch(update: Update, data: Data, at: Progress, per_epoch: int) -> None:
@@ -237,21 +264,23 @@ def _warnings(run: Run) -> tuple[str, ...]:
 
 
 def _schedule(
-    data: Data, config: TrainConfig, start: Progress, per_epoch: int
+    data: Data, config: TrainConfig, start: Progress, per_epoch: int, stage: Clock = OFF
 ) -> Iterator[tuple[Progress, list[Batch]]]:
-    """Every update from ``start`` on, with its batches; of an epoch begun, those already used are dropped."""
+    """Every update from ``start`` on, with its batches; of an epoch begun, those not yet used."""
     step = start.step
     for epoch in range(start.epoch, start.epochs):
-        batches = data.epoch(config.batch, generator(config.seed, "order", epoch))
+        stage("reading")
+        used = (step - epoch * per_epoch) * config.accumulate
+        batches = data.epoch(config.batch, generator(config.seed, "order", epoch), used)
         end = min((epoch + 1) * per_epoch, start.steps)
-        for _ in range((step - epoch * per_epoch) * config.accumulate):
-            next(batches, None)
         while step < end:
+            stage("reading")
             group = list(islice(batches, config.accumulate))
             if not group:
                 raise WorkError(
                     f"data: expected batches for {per_epoch} updates in epoch {epoch}, found fewer"
                 )
+            stage("other")
             yield Progress(step, start.steps, epoch, start.epochs), group
             step += 1
 

@@ -1,6 +1,7 @@
 """The run folder: ``run.yaml``, ``log.jsonl``, ``checkpoint.safetensors``, then ``networks.safetensors``.
 
-A run is finished when its networks are there. A file ``lock`` keeps a second process out.
+Beside them stands ``profile.json``, if somebody asked where the time goes. A run is finished when its
+networks are there. A file ``lock`` keeps a second process out.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from counterpoint.train import checkpoint
 RUN = "run.yaml"
 LOG = "log.jsonl"
 LOCK = "lock"
+PROFILE = "profile.json"
 FORMAT = "counterpoint-run-1"
 
 
@@ -82,6 +84,11 @@ class Run:
             with _written(self.folder / LOG):
                 os.fsync(self._log.fileno())
 
+    def profiled(self, found: Mapping[str, Any]) -> None:
+        """Keep where the time of a call went; raises ``WorkError`` if it cannot be written."""
+        with _written(self.folder / PROFILE):
+            write_text(self.folder / PROFILE, json.dumps(found, indent=1) + "\n")
+
     def close(self) -> None:
         """Close the log."""
         if self._log is not None:
@@ -107,7 +114,7 @@ def open_run(
     """
     folder = output_folder(folder)
     with _locked(folder) as lock:
-        files = [folder / name for name in (networks.FILE, checkpoint.FILE, LOG, RUN)]
+        files = [folder / name for name in (networks.FILE, checkpoint.FILE, LOG, PROFILE, RUN)]
         sweep(*files)
         if not resume and (folder / RUN).is_file():  # last to go: without it, what is left is nobody's
             for file in files:

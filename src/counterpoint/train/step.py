@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +20,9 @@ from counterpoint.core.types import Batch, Progress, Terms, Views
 from counterpoint.train import optim
 from counterpoint.train.config import TrainConfig
 from counterpoint.train.large import ascended
+from counterpoint.train.profile import OFF, Clock
 from counterpoint.train.rows import Rows
+from counterpoint.train.shards import Shards
 from counterpoint.train.team import ALONE, Team
 
 if TYPE_CHECKING:
@@ -28,15 +32,22 @@ if TYPE_CHECKING:
 class Update:
     """Updates a method, on the device and in the precision of a Fabric, alone or with other processes.
 
-    All processes of ``team`` must have the same weights and be given the same batches.
+    All processes of ``team`` must have the same weights and be given the same batches. ``stage`` is told what
+    of an update begins.
     """
 
-    def __init__(self, fabric: Fabric, method: Method, config: TrainConfig, team: Team = ALONE) -> None:
-        self.fabric, self.method, self.config, self.team = fabric, method, config, team
+    def __init__(
+        self, fabric: Fabric, method: Method, config: TrainConfig, team: Team = ALONE, stage: Clock = OFF
+    ) -> None:
+        self.fabric, self.method, self.config, self.team, self.stage = fabric, method, config, team, stage
+        if config.channels_last:  # what convolutions make follows their weights
+            method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] -- not in its stubs
         self.rows = Rows(method, team, config.chunk, config.checkpoint)
         self.scale = fabric.strategy.precision
         self.optim = optim.scaled(config.optim, config.batch * config.accumulate)
         self.optimizers = {turn: optim.optimizer(method.trained(turn), self.optim) for turn in method.turns}
+        divided = self.optimizers.items() if config.shard and team.size > 1 else ()
+        self.shards = {turn: Shards(optimizer, team) for turn, optimizer in divided}
         self._groups = {turn: clip_groups(method.trained(turn), config.clip_each) for turn in method.turns}
 
     def __call__(self, batches: Sequence[Batch], at: Progress) -> dict[str, Any]:
@@ -49,6 +60,7 @@ class Update:
         Raises:
             WorkError: a term or the gradient is not finite; no weight was changed by this turn.
         """
+        self.stage("views")
         seed_all(self.config.seed, "step", at.step)
         rng = generator(self.config.seed, "views", at.step)
         views = [self.method.views(self.fabric.to_device(batch), rng) for batch in batches]
@@ -60,8 +72,17 @@ class Update:
             now = Progress(at.step, at.steps, at.epoch, at.epochs, turn)
             numbers = self._turn(views, now, lr, keep)
             line |= numbers if len(self.method.turns) == 1 else {turn: numbers, "loss": numbers["loss"]}
+        self.stage("other")
         self.method.after_step(at, _joined(keep))
         return line
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """In this block the first process has the whole state of the optimizers; all must enter it."""
+        with ExitStack() as stack:
+            for shards in self.shards.values():
+                stack.enter_context(shards.whole())
+            yield
 
     def _turn(
         self, views: Sequence[Views], at: Progress, lr: float, keep: Sequence[dict[str, Tensor]]
@@ -75,13 +96,15 @@ class Update:
             seed_all(self.config.seed, "sam", at.turn, at.step)
             with ascended(self.method.trained(at.turn), self.optim.sam):
                 self._gradient(views, at, [{} for _ in views])
+        self.stage("optimizer")
         norm = _clip(self._groups[at.turn], self.config.clip)
         # In half precision an infinite gradient is usual: the step is left out and the scale made smaller.
         if not math.isfinite(norm) and getattr(self.scale, "scaler", None) is None:
             raise WorkError(_diverged(at, "the gradient", norm))
         for group in optimizer.param_groups:
             group["lr"] = lr
-        self.scale.optimizer_step(optimizer)
+        step = partial(self.scale.optimizer_step, optimizer)
+        self.shards[at.turn].step(step) if at.turn in self.shards else step()
         return numbers | {"gradient": _finite(norm)}
 
     def _gradient(
@@ -92,10 +115,12 @@ class Update:
         optimizer.zero_grad()
         numbers: list[dict[str, Any]] = []
         for view, kept in zip(views, keep, strict=True):
+            self.stage("forward")
             with self.rows.divided():
                 with self.fabric.autocast():
                     terms = self.method(view, at)
                 numbers.append(_numbers(terms, at))
+                self.stage("backward")
                 self.fabric.backward(terms.total / len(views))
             kept.update(terms.keep)
         # Alike in all processes but for rounding, of which some devices make another one each time.

@@ -118,11 +118,11 @@ def _weights(start: Tensor, stop: Tensor, n: int, count: int, cubic: bool) -> Te
     center = _centers(start, stop, count) * n
     reach = ((stop - start).abs() * n / count).clamp(min=1)[:, None, None]
     pixel = torch.arange(n, device=start.device, dtype=start.dtype) + 0.5
-    t = (pixel - center[..., None]).abs() / reach
+    t = (pixel - center[..., None]).abs_().div_(reach)
     if cubic:
         near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
         weight = torch.where(t < 1, near, torch.where(t < 2, far, 0))
     else:
-        weight = (1 - t).clamp(min=0)
+        weight = (1 - t).clamp_(min=0)
     # inside the image the sum is about ``reach``, far outside it is 0 and stays so
-    return weight / weight.sum(-1, keepdim=True).clamp(min=1e-6)
+    return weight.div_(weight.sum(-1, keepdim=True).clamp_(min=1e-6))
