@@ -170,3 +170,20 @@ def test_a_class_without_settings_of_its_own_does_not_take_over_those_of_another
 
     assert Part.Config.owner is Part and type(Part.Config().build()) is Part
     assert issubclass(Other, Part)
+
+
+def test_settings_of_an_older_version_are_completed_and_nothing_in_them_is_changed():
+    whole = FULL.to_dict()
+    assert FULL.completed(whole) == whole
+    fewer = {"name": "y", "inner": {}, "perhaps": None, "gone": 3, "choice": "wrong"}
+    assert FULL.completed(fewer) == Every(name="y").to_dict() | {"gone": 3, "choice": "wrong"}
+    assert fewer["inner"] == {}
+    assert Required(must=1).completed({}) == {"made": []}  # what has no default stays missing
+    assert FULL.completed({"inner": 5})["inner"] == 5
+
+
+def test_settings_of_another_kind_are_not_completed(tiny):
+    config = tiny.Config()
+    assert config.completed({"kind": "tiny"}) == config.to_dict()
+    for other in ({"kind": "convnet"}, {}):
+        assert config.completed(other) == other

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +110,39 @@ class TestParquet:
         (tmp_path / "a.parquet").write_bytes(data)
         with pytest.raises(InputError, match=r"a\.parquet"):
             list(open_data(tmp_path / "a.parquet").parts(9))
+
+    def test_a_header_of_more_rows_than_there_can_be_is_refused(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(module, "MOST_ROWS", 10)
+        columns = {"image": [b"x"] * 10_000}
+        self.write(tmp_path / "a.parquet", [0], lambda *_: columns, group=10_000)
+        assert (tmp_path / "a.parquet").stat().st_size < 10_000
+        with pytest.raises(
+            InputError, match=r"a\.parquet: expected a Parquet file, found: a header of 10000"
+        ):
+            open_data(tmp_path / "a.parquet")
+
+    def test_damage_in_the_footer_never_ends_the_process(self, tmp_path):
+        """As it would where statistics that do not fit are read by what does not catch it."""
+        self.write(tmp_path / "a.parquet", range(3))
+        script = [sys.executable, "-c", FOOTERS, str(tmp_path / "a.parquet")]
+        done = subprocess.run(script, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert 0 < int(done.stdout) < 1000
+
+
+FOOTERS = """
+import sys
+from contextlib import suppress
+from pathlib import Path
+from counterpoint.core.errors import InputError
+from counterpoint.data.parquet import list_parquet
+path = Path(sys.argv[1])
+whole = path.read_bytes()
+footer = int.from_bytes(whole[-8:-4], "little")
+read = 0
+for at in range(len(whole) - 8 - footer, len(whole) - 8, 2):
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 3]) + whole[at + 1 :])
+    with suppress(InputError):
+        read += len(list_parquet(path)) > 0
+print(read)
+"""

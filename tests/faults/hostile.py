@@ -14,6 +14,7 @@ import re
 import resource
 import struct
 import sys
+import tarfile
 import time
 import zipfile
 import zlib
@@ -44,6 +45,18 @@ WORDS = (
     b"1" * 5000,
     b"[]",
 )
+EVIDENCE = json.dumps(
+    {
+        "format": "counterpoint-evidence-1", "claim": "evidence", "paper": "", "says": "", "differs": "",
+        "verdict": "holds", "seeds": [{"one": {"accuracy": 0.5}}], "code": {}, "commit": "",
+        "modified": False, "machine": {}, "versions": {}, "date": "", "seconds": 1.5, "cpu_seconds": 1.5,
+        "findings": [
+            {"arm": "one", "than": "two", "metric": "m", "margin": 0, "better": "higher", "gains": [1],
+             "mean": 1, "low": 1, "high": 1, "verdict": "holds"},
+        ],
+        "repeated": {"seed": 0, "commit": "", "modified": False, "date": ""},
+    }
+).encode()  # fmt: skip
 MUCH = 300 << 20
 """Bytes that bombs unpack to: little enough not to spoil the machine on which one goes off."""
 
@@ -55,20 +68,50 @@ def read(path: Path) -> Any:
     from counterpoint.data.open import open_data
     from counterpoint.data.pairs import read_pairs
     from counterpoint.data.read import read_image
+    from counterpoint.evidence import store
     from counterpoint.registration.transform import Transform
     from counterpoint.train.record import read_log, read_run
 
     readers: dict[str, Callable[[Path], Any]] = {
         r"pairs.*\.csv": read_pairs,
         r"transform.*": Transform.load,
+        r"checkpoint\.safetensors": resumed,
         r".*\.safetensors": load_networks,
-        r".*\.(csv|npy|npz|tar)": lambda p: open_data(p, workers=0),
+        r".*\.(csv|npy|npz|tar|parquet)": lambda p: list(open_data(p, workers=0).parts(2)),
+        r"evidence\.json": lambda p: store.read("evidence", p.parent),
         r".*idx3.*": read_idx,
         r"run\.yaml": lambda p: read_run(p.parent),
         r"log\.jsonl": lambda p: read_log(p.parent),
         r".*": read_image,
     }
     return next(reader for name, reader in readers.items() if re.fullmatch(name, path.name))(path)
+
+
+class Unscaled:
+    """No loss scale."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
+
+
+def resumed(path: Path) -> int:
+    """The step of a checkpoint of a small training."""
+    import torch
+
+    from counterpoint.train import checkpoint
+    from counterpoint.train.optim import OptimConfig, optimizer
+
+    method = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    state = checkpoint.State(method, {"all": optimizer(method, OptimConfig())}, Unscaled())
+    settings = {"method": {"kind": "none"}, "train": {"steps": 3}}
+    if not path.exists():
+        method(torch.ones(2, 2)).sum().backward()
+        state.optimizers["all"].step()
+        checkpoint.save(path, state, 1, settings)
+    return checkpoint.load(path, state, settings)
 
 
 def images() -> dict[str, bytes]:
@@ -119,7 +162,7 @@ def images() -> dict[str, bytes]:
 
 
 def others() -> dict[str, bytes]:
-    """Tables, arrays, transforms, networks, what a run leaves."""
+    """Tables, arrays, archives, transforms, networks, what a run leaves."""
     from counterpoint.core.config import load
     from counterpoint.core.networks import save_networks
     from counterpoint.registration.transform import Transform
@@ -129,18 +172,61 @@ def others() -> dict[str, bytes]:
     idx = b"\0\0\x08\x03" + struct.pack(">3I", 5, 8, 8) + STACK.tobytes()
     arrays = {"image": STACK, "label": np.arange(5) % 2, "classes": np.array(["a", "b"])}
     transforms = {f"transform.{kind}": through(f"a.{kind}", turn.save) for kind in ("tfm", "txt", "json")}
-    return transforms | {
-        "table.csv": b"file,label,part\na.png,cat,train\nb.png,dog,train\nb.png,dog,test\n",
-        "pairs.csv": b"fixed,moving,name\na.png,b.png,one\nb.png,a.png,two\n",
-        "a.npy": through("a.npy", lambda path: np.save(path, STACK)),
-        "a.npz": through("a.npz", lambda path: np.savez(path, **arrays)),
-        "packed.npz": through("a.npz", lambda path: np.savez_compressed(path, **arrays)),
-        "images-idx3-ubyte": idx,
-        "packed-images-idx3-ubyte.gz": gzip.compress(idx),
-        "networks.safetensors": through("a", lambda path: save_networks(Path(path), {"image": network})),
-        "run.yaml": b"format: counterpoint-run-1\nseed: 3\nsettings:\n  train: {steps: 3, lr: 1.0e-05}\n",
-        "log.jsonl": b'{"step": 1, "loss": 0.25}\n{"step": 2, "loss": 0.125}\n',
-    }
+    sealed = through("a", lambda path: save_networks(Path(path), {"image": network}))
+    written = through("checkpoint.safetensors", lambda path: resumed(Path(path)))
+    return (
+        transforms
+        | archives()
+        | {
+            "table.csv": b"file,label,part\na.png,cat,train\nb.png,dog,train\nb.png,dog,test\n",
+            "pairs.csv": b"fixed,moving,name\na.png,b.png,one\nb.png,a.png,two\n",
+            "a.npy": through("a.npy", lambda path: np.save(path, STACK)),
+            "a.npz": through("a.npz", lambda path: np.savez(path, **arrays)),
+            "packed.npz": through("a.npz", lambda path: np.savez_compressed(path, **arrays)),
+            "images-idx3-ubyte": idx,
+            "packed-images-idx3-ubyte.gz": gzip.compress(idx),
+            "networks.safetensors": sealed,
+            "older.safetensors": unsealed(sealed),
+            "checkpoint.safetensors": unsealed(written),
+            "evidence.json": EVIDENCE,
+            "run.yaml": b"format: counterpoint-run-1\nseed: 3\nsettings:\n  train: {steps: 3, lr: 1.0e-05}\n",
+            "log.jsonl": b'{"step": 1, "loss": 0.25}\n{"step": 2, "loss": 0.125}\n',
+        }
+    )
+
+
+def archives() -> dict[str, bytes]:
+    """Images in tar, and in Parquet where pyarrow is installed."""
+    from imagecodecs import png_encode
+
+    picture = png_encode(GRAY)
+    with tarfile.open(fileobj=(file := io.BytesIO()), mode="w", format=tarfile.PAX_FORMAT) as tar:
+        json_, one = b'{"label": 1, "group": "x"}', b"1"
+        for name, data in (("é.png", picture), ("é.cls", one), ("b.png", picture), ("b.json", json_)):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    found = {"a.tar": file.getvalue()}
+    with suppress(ImportError):
+        import pyarrow  # pyright: ignore[reportMissingImports]
+        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+
+        rows = {"image": [{"bytes": picture, "path": None}] * 3, "label": [0, 1, 0]}
+        table = pyarrow.table(rows)
+        for name, packed in (("a.parquet", "none"), ("packed.parquet", "zstd")):
+            write = partial(pyarrow.parquet.write_table, table, row_group_size=2, compression=packed)
+            found[name] = through(name, write)
+    return found
+
+
+def unsealed(file: bytes) -> bytes:
+    """A safetensors file of ours without its checksum, which else hides what lies behind it."""
+    import safetensors.torch
+
+    header = json.loads(file[8 : 8 + int.from_bytes(file[:8], "little")])
+    said = json.loads(header["__metadata__"]["counterpoint"])
+    del said["digest"]
+    return safetensors.torch.save(safetensors.torch.load(file), {"counterpoint": json.dumps(said)})
 
 
 def through(name: str, write: Callable[[str], Any]) -> bytes:

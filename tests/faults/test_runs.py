@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from counterpoint.core.errors import InputError, WorkError
 from counterpoint.core.files import output_folder
@@ -176,8 +177,8 @@ class Faulty:
     def __len__(self) -> int:
         return len(self.data)
 
-    def epoch(self, size, rng):
-        for batch in self.data.epoch(size, rng):
+    def epoch(self, size, rng, start=0):
+        for batch in self.data.epoch(size, rng, start):
             self.count += 1
             yield self.wrong(batch) if self.count == 6 else batch
 
@@ -196,11 +197,21 @@ def test_a_bad_batch_is_said_spoils_no_checkpoint_and_is_made_good(victim, tmp_p
     with pytest.raises(error) as caught:
         victim.train(tmp_path / "run", Faulty(victim.images(), wrong))
     said = str(caught.value)
-    assert "\n" not in said and ("b.png" in said or "training failed at step 6 of 6" in said)
+    assert "\n" not in said and ("b.png" in said or "training failed at step 6 of 6: the term '" in said)
     tensors, header = read_tensors(tmp_path / "run" / checkpoint.FILE, checkpoint.FORMAT)
     assert header["step"] == 4 and all(t.isfinite().all() for t in tensors.values())
     assert victim.train(tmp_path / "run").resumed_from == 4
     assert bits(tmp_path / "run") == whole
+
+
+def test_a_gradient_that_explodes_where_the_loss_does_not_is_said_before_it_moves_a_weight(victim, tmp_path):
+    method = victim.fresh(victim.MethodConfig.from_dict(victim.METHOD), 3)
+    before = {name: weight.clone() for name, weight in method.named_parameters()}
+    next(p for p in method.parameters() if p.requires_grad).register_hook(lambda g: g * torch.inf)
+    config = victim.TrainConfig.from_dict(victim.TRAIN)
+    with pytest.raises(WorkError, match=r"failed at step 1 of 6: the gradient is (nan|inf); the last"):
+        victim.fit(method, victim.images(), config, tmp_path / "run", progress=False)
+    assert all(torch.equal(weight, before[name]) for name, weight in method.named_parameters())
 
 
 def test_weights_that_explode_are_never_saved(victim, tmp_path):
@@ -279,6 +290,84 @@ def test_what_a_power_failure_leaves_at_the_end_of_a_log_is_dropped(victim, tmp_
         log.write_bytes(b"damage\n" + b"".join(lines[1:]))
         with pytest.raises(InputError, match="in line 1"):  # before what is kept: it must not be lost unsaid
             run.rewind(6)
+
+
+NEWER = (
+    "train.chunk", "train.checkpoint", "train.processes", "train.monitor", "train.optim.trust",
+    "train.optim.sam", "train.optim.scale", "method.views.flip", "method.momentum",
+)  # fmt: skip
+"""Settings as if they were new: all of the training's have their defaults but the last."""
+
+
+def older(folder: Path, names: tuple[str, ...] = NEWER, **more: Any) -> None:
+    """Make a run one of a version without these settings, or with more of them."""
+    tensors, header = read_tensors(folder / checkpoint.FILE, checkpoint.FORMAT)
+    whole = read_run(folder)
+    for settings in (header["settings"], whole["settings"]):
+        for name in names:
+            *tables, last = name.split(".")
+            table = settings
+            for each in tables:
+                table = table[each]
+            del table[last]
+        settings["train"] |= more
+    write_tensors(folder / checkpoint.FILE, tensors, checkpoint.FORMAT, header)
+    (folder / "run.yaml").write_text(yaml.safe_dump(whole))
+
+
+@pytest.fixture
+def stopped(victim, tmp_path):
+    """A run after its first checkpoint."""
+
+    def stop(at, line):
+        if at.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        victim.train(tmp_path / "run", report=stop)
+    return tmp_path / "run"
+
+
+def test_a_run_of_an_older_version_whose_settings_had_fewer_names_goes_on(victim, stopped, whole):
+    older(stopped, NEWER[:-1])
+    assert victim.train(stopped).resumed_from == 4
+    now = bits(stopped)
+    assert "trust" not in now["settings"]["settings"]["train"]["optim"]  # run.yaml stays as it was
+    assert now | {"settings": whole["settings"]} == whole
+
+
+def test_settings_that_are_new_count_as_their_defaults(victim, stopped):
+    older(stopped)
+    with pytest.raises(InputError) as caught:
+        victim.train(stopped, optim={"lr": 0.01, "trust": 0.5})
+    said = str(caught.value)
+    assert "train.optim.trust (there 0.001, now 0.5)" in said
+    assert "method.momentum (there 0.999, now 0.9)" in said
+    assert said.count("there") == 2 and "\n" not in said
+
+
+def test_settings_of_a_newer_version_are_named(victim, stopped):
+    older(stopped, NEWER[:3], future=7)
+    with pytest.raises(InputError, match=r"found others: train\.future \(there 7, now None\); choose"):
+        victim.train(stopped)
+
+
+def test_the_log_is_on_the_disk_before_a_checkpoint_is(victim, tmp_path, monkeypatch):
+    events, sync, rename = [], os.fsync, Path.replace
+
+    def synced(fd: int) -> None:
+        sync(fd)
+        log = tmp_path / "run" / "log.jsonl"
+        events.extend(["log"] if log.exists() and os.path.samestat(log.stat(), os.fstat(fd)) else [])
+
+    def renamed(self: Path, to: Path) -> Path:
+        events.extend(["checkpoint"] if to.name == checkpoint.FILE else [])
+        return rename(self, to)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    victim.train(tmp_path / "run")
+    assert events == ["log", "checkpoint"] * 2
 
 
 def damaged(header: dict, tensors: dict, how: str) -> None:

@@ -6,13 +6,16 @@ COUNTERPOINT_FUZZ=100 tries a hundred times as many spoiled files, and others ea
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -42,6 +45,7 @@ GROUPS = {
     "tiff": (r".*\.tif", 40),
     "itk": (r".*\.(nii|nii\.gz|nrrd|mha)", 80),
     "arrays": (r".*(\.np[yz]|idx3.*)", 50),
+    "archives": (r".*\.(tar|parquet)", 40),
     "text": (r".*\.(csv|yaml|jsonl|json)", 50),
     "transforms": (r"transform\.(tfm|txt)", 40),
     "networks": (r".*\.safetensors", 20),
@@ -179,6 +183,33 @@ def test_yaml_that_is_none_is_refused(name):
 def test_yaml_is_read():
     text = "a: 1\nb: [1.5, x, null, true]\nc: {d: 1e-05, e: '1'}\nf: 5:30"
     assert parse_yaml(text) == {"a": 1, "b": [1.5, "x", None, True], "c": {"d": "1e-05", "e": "1"}, "f": 330}
+
+
+def test_names_that_a_file_brings_cannot_break_a_sentence(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **{"x\ny\x1b[31m": np.zeros(3), "z" * 5000: np.zeros(3)})
+    with pytest.raises(
+        InputError, match=r"expected images under a name .*, found x\\ny\\x1b\[31m, zzz"
+    ) as caught:
+        hostile.read(path)
+    check_sentence(caught.value)
+
+
+def test_entries_that_are_no_arrays_or_share_a_name_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", b"\x93NUMPX")
+    with pytest.raises(InputError, match=r"a\.npz: expected plain arrays, found .*no array as image"):
+        hostile.read(path)
+    np.savez(path, image=hostile.STACK)
+    monkeypatch.setattr("counterpoint.data.kinds.HARMLESS", 1000)
+    assert hostile.read(path)
+    good = path.read_bytes()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image", bytes(10**6))
+        archive.writestr("image.npy", zipfile.ZipFile(io.BytesIO(good)).read("image.npy"))
+    with pytest.raises(InputError, match="a decompression bomb"):
+        hostile.read(path)
 
 
 def test_text_without_end_is_refused(monkeypatch):

@@ -41,6 +41,23 @@ class Config:
         plain = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return {"kind": self.kind, **plain} if self.room else plain
 
+    def completed(self, plain: dict[str, Any]) -> dict[str, Any]:
+        """Plain values of settings like these, with the defaults of names that they lack.
+
+        A setting that is new begins with a default that does what was done before there was one, so settings
+        that an older version wrote keep their meaning. What is unknown or of another kind stays as it is.
+        """
+        if self.room and plain.get("kind") != self.kind:
+            return plain
+        whole = dict(plain)
+        for field in dataclasses.fields(self):
+            own, theirs = getattr(self, field.name), plain.get(field.name)
+            if isinstance(own, Config) and isinstance(theirs, dict):
+                whole[field.name] = own.completed(theirs)
+            elif field.name not in plain and (default := _default(field)) is not dataclasses.MISSING:
+                whole[field.name] = _plain(default)
+        return whole
+
     @classmethod
     def from_dict(cls, plain: dict[str, Any], where: str = "settings") -> Self:
         """Typed settings from plain values; raises ``InputError`` on unknown keys and wrong types."""
@@ -77,6 +94,10 @@ class Configured:
         super().__init_subclass__(**kwargs)
         if "Config" in cls.__dict__:
             cls.Config.owner = cls
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _plain(value: Any) -> Any:

@@ -9,8 +9,12 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """The user's input is wrong; the message is one sentence that says what was expected and found.
 
-    The command line prints it without a traceback and exits with 2.
+    The command line prints it without a traceback and exits with 2. What cannot be printed, as in names that
+    a file of somebody else brings, stands in it as Python writes it: a sentence is one line.
     """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in sentence))
 
 
 class WorkError(RuntimeError):

@@ -104,7 +104,8 @@ def read(claim: str, where: Path) -> Evidence | None:
         again = plain["repeated"] and Repeat(**plain["repeated"])
         return Evidence(**plain | {"findings": findings, "seeds": tuple(plain["seeds"]), "repeated": again})
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise InputError(f"{file}: expected evidence of format {FORMAT}, found: {error}") from None
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{file}: expected evidence of format {FORMAT}, found: {reason}") from None
 
 
 def _file(claim: str, where: Path) -> Path:
