@@ -1,6 +1,5 @@
 """A tiny game of two players: a critic tells two modalities apart, a maker turns one into the other."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass, field

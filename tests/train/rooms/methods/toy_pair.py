@@ -1,6 +1,5 @@
 """A tiny method: two networks agree, with noise in the views, a queue of past maps, and a hook an epoch."""
 
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
