@@ -17,9 +17,9 @@ from counterpoint.data.image import Image
 from counterpoint.data.read import read_image
 from counterpoint.registration.align import Measures, Pair, align
 from counterpoint.registration.general import general
-from counterpoint.registration.measure import classical, trained
+from counterpoint.registration.measure import Measure, classical, trained
 from counterpoint.registration.options import Options
-from counterpoint.registration.prepare import prepare
+from counterpoint.registration.prepare import Prepared, prepare
 from counterpoint.registration.refine import Kind
 from counterpoint.registration.result import Registration
 
@@ -49,8 +49,8 @@ def register(
     Args:
         fixed: image file, ``Image``, or array (H, W[, C]).
         moving: likewise; of any other modality.
-        model: networks by role, a run folder or a networks file, which are tried first; "general" is the
-            model of the package, which is tried last; "none" (or None) compares gradients and intensities.
+        model: networks by role, a run folder or a networks file, or "general" for the model of the package;
+            where it leaves doubts, gradients and intensities are compared, as with "none" (or None).
         transform: "rigid", "similarity" or "affine".
         fixed_mask: (H, W) bool, which pixels count; None for all finite ones.
         moving_mask: likewise.
@@ -86,12 +86,13 @@ def _measures(model: Model | None, only: bool) -> Measures:
     """What a pair is compared by, in the order in which it is tried."""
     if model is None or model == NONE:
         return classical
-    if model == GENERAL:
-        return lambda f, m: [general(f, m)] if only else [*classical(f, m), general(f, m)]
-    networks = load_networks(model) if isinstance(model, str | Path) else model
-    if only:
-        return lambda f, m: [trained(f, m, networks)]
-    return lambda f, m: [trained(f, m, networks), *classical(f, m)]
+    networks = load_networks(model) if isinstance(model, str | Path) and model != GENERAL else model
+
+    def measures(fixed: Prepared, moving: Prepared) -> list[Measure]:
+        own = trained(fixed, moving, networks) if isinstance(networks, Mapping) else general(fixed, moving)
+        return [own] if only else [own, *classical(fixed, moving)]
+
+    return measures
 
 
 def as_image(source: Source, spacing: tuple[float, float] | None = None) -> Image:
