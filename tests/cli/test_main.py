@@ -40,6 +40,29 @@ def failing(error: BaseException):
     return command
 
 
+def interrupted_import(argv: list[str]):
+    """As pybind11 has it, where ctrl-C comes while a library is loaded, and who then tries another way."""
+    try:
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+    except ImportError:
+        raise ImportError('generic_type: type "A" is already registered!')  # noqa: B904
+
+
+def unrelated(argv: list[str]):
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise WorkError("it was stopped for a reason of its own") from None
+
+
+def test_what_fails_because_of_ctrl_c_is_an_interruption(run, fake):
+    fake(interrupted_import)
+    ended = run("demo")
+    assert (ended.code, ended.sentence) == (130, "interrupted; what was finished is kept")
+    fake(unrelated)
+    assert run("demo").code == 1
+
+
 def test_help_lists_every_command_with_its_line(run):
     ended = run("--help")
     assert ended.code == 0 and ended.err == ""

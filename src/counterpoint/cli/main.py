@@ -93,11 +93,20 @@ def _called(argv: list[str]) -> tuple[dict[str, Any], int]:
     return importlib.import_module(f"counterpoint.cli.{argv[0]}").command(argv[1:])
 
 
+def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The ctrl-C that an exception came of, or came upon."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error
+
+
 def _failed(error: BaseException) -> tuple[dict[str, Any], int]:
     """Say what went wrong on standard error; returns the JSON answer and the exit code."""
     from counterpoint.cli.console import printable, say
 
     code = FAILED
+    # What fails because it was interrupted, as the import of a library may, is no fault.
+    error = _interruption(error) or error
     match error:
         case InputError():
             sentence, code = str(error), WRONG
