@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -96,6 +97,8 @@ def command(argv: list[str]) -> tuple[dict[str, Any], int]:
     args = parsed(Args, argv, "demo")
     began = time.perf_counter()
     with outputs(args.out):
+        with _deaf():  # ctrl-C in the middle of it is lost: libraries take it for one that is missing
+            importlib.import_module("lightning_fabric")
         say("learning a representation from the left part of the image (1 of 2)")
         training = train(args.out / "run", args.seed)
         say(f"registering {args.pairs} pairs of the right part in {len(ARMS)} ways (2 of 2)")
@@ -165,7 +168,7 @@ def _rows(args: Args) -> Iterator[Outcome]:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes started in the block do not hear ctrl-C; this one does, and ends them without a word."""
+    """Ctrl-C is heard when the block is over, and by processes that it started never: this one ends them."""
     mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
     before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None  # is handed down
     try:
